@@ -1,0 +1,479 @@
+//! Stage `bundle`: finds the selected bundles and reads them. The only reader of bundle files.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use semver::Version;
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::finding::{Collect, backticked, did_you_mean};
+use crate::schema::Schema;
+use crate::select::{Kind, Plan, Selection, explain, is_id};
+use crate::{embedded, pointer, yaml};
+
+/// The floe API that this engine implements.
+pub const FLOE_API: Version = Version::new(2, 0, 0);
+
+/// The most files a bundle may have.
+const MAX_FILES: usize = 256;
+/// The most bytes all files of a bundle may have together.
+const MAX_TOTAL: usize = 8 << 20;
+/// The deepest folder in a bundle.
+const MAX_FOLDERS: usize = 8;
+
+/// The facts about a backend that no option changes: `bundle.yaml`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Meta {
+    /// Version of the bundle.
+    pub version: Version,
+    /// The floe API that the bundle was written for.
+    pub floe_api_version: Version,
+    /// Name for people.
+    pub title: String,
+    /// `saas` or `self-hosted`.
+    pub hosting: String,
+    /// Signals that the backend takes.
+    #[serde(default)]
+    pub signals: Vec<String>,
+    /// Variables that are bound late.
+    #[serde(default)]
+    pub variables: Table<Variable>,
+    /// Files that are mounted from a Secret.
+    #[serde(default)]
+    pub files: Table<MountedFile>,
+    /// How the backend's lineage namespace is made.
+    pub namespace: Option<Namespace>,
+    /// Charts that the bundle's values are for.
+    #[serde(default)]
+    pub charts: Table<Chart>,
+    /// Pointers whose values yield to one bundle, by output; for the platform layer.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// Where the collector's config stands in the values; for the platform layer.
+    pub collector_config: Option<String>,
+    /// Keys of the umbrella chart itself that the values set; for the platform layer.
+    #[serde(default)]
+    pub umbrella: Vec<String>,
+}
+
+/// What yields to a bundle, by output.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Defaults {
+    /// Pointers into the collector config.
+    #[serde(default)]
+    pub collector: Vec<String>,
+    /// Pointers into the values.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// A variable of a bundle.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Variable {
+    /// Key in the connection Secret.
+    pub key: String,
+    /// The option that replaces the variable; a variable without one is a secret.
+    pub option: Option<String>,
+    /// What the variable holds.
+    pub about: String,
+}
+
+/// A file of a bundle, mounted from a Secret.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MountedFile {
+    /// Key in the Secret.
+    pub key: String,
+    /// The option that names the Secret; else the connection Secret.
+    pub secret: Option<String>,
+    /// What the file holds.
+    pub about: String,
+}
+
+/// How a lineage backend names its namespace.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Namespace {
+    /// `environment_based`, `custom` or `backend_managed`.
+    pub strategy: String,
+    /// The namespace with `{environment}` in place.
+    pub template: Option<String>,
+    /// The variable that holds the environment.
+    pub environment_var: Option<String>,
+    /// The option that sets the namespace.
+    pub option: Option<String>,
+    /// What a user should know about it.
+    pub description: Option<String>,
+}
+
+/// A chart that a bundle brings values for.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Chart {
+    /// Version of the chart.
+    pub version: String,
+    /// Repository of the chart.
+    pub repository: String,
+    /// Name under which the values stand; else the chart's.
+    pub alias: Option<String>,
+}
+
+/// A mapping in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Table<T>(pub Vec<(String, T)>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table(Vec::new())
+    }
+}
+
+impl<T> Table<T> {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&T> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The entries, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Entries<T> {
+            type Value = Table<T>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a mapping")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Table<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = access.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Table(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries(std::marker::PhantomData))
+    }
+}
+
+/// A bundle that was read.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The folder, as messages name it.
+    pub folder: String,
+    /// Its `bundle.yaml`.
+    pub meta: Meta,
+    /// SHA-256 over the names and contents of all files, as `sha256:<hex>`.
+    pub digest: String,
+    files: BTreeMap<String, Cow<'static, [u8]>>,
+}
+
+impl Bundle {
+    /// The text of a file of the bundle, if it has one of that name.
+    pub fn text(&self, name: &str) -> Result<Option<&str>> {
+        let Some(bytes) = self.files.get(name) else { return Ok(None) };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => bail!("{}/{name}: not UTF-8 at byte {}", self.folder, error.valid_up_to()),
+        }
+    }
+
+    /// A JSON file of the bundle.
+    pub fn json(&self, name: &str) -> Result<Option<Value>> {
+        let Some(bytes) = self.files.get(name) else { return Ok(None) };
+        serde_json::from_slice(bytes).map(Some).map_err(|error| {
+            anyhow!("{}/{name}:{}:{}: {error}", self.folder, error.line(), error.column())
+        })
+    }
+
+    /// A JSON Schema of the bundle, compiled.
+    pub fn schema(&self, name: &str) -> Result<Option<Schema<'static>>> {
+        match self.json(name)? {
+            Some(text) => Schema::compile(Cow::Owned(text), &format!("{}/{name}", self.folder)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The key in the values under which a chart's stand.
+    pub fn value_keys(&self) -> impl Iterator<Item = &str> {
+        self.meta.charts.iter().map(|(name, chart)| chart.alias.as_deref().unwrap_or(name))
+    }
+
+    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>) -> Result<Self> {
+        let mut hash = Sha256::new();
+        for (name, bytes) in &files {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        let digest = hash.finalize().iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+        let file = format!("{folder}/bundle.yaml");
+        let Some(bytes) = files.get("bundle.yaml") else { bail!("{folder}: there is no bundle.yaml in it") };
+        let text = std::str::from_utf8(bytes).with_context(|| format!("{file}: not UTF-8"))?;
+        let node = yaml::read(text, &file)?;
+        let mut found = Collect::default();
+        node.doubts(&mut |at, doubt| found.push(format!("{file}:{}:{}: {}", at.line, at.column, explain(doubt))));
+        let value = node.to_value();
+        for problem in embedded::schema("bundle")?.problems(&value) {
+            let at = node.nearest(&problem.pointer).at;
+            let key = pointer::dotted(&problem.pointer);
+            found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
+        }
+        found.finish(())?;
+        let meta: Meta = serde_json::from_value(value).with_context(|| file.clone())?;
+        let api = &meta.floe_api_version;
+        if api.major != FLOE_API.major || api.minor > FLOE_API.minor {
+            bail!(
+                "{file}: `floe_api_version: {api}` needs an engine for floe API {}.{}; this one implements {FLOE_API}: \
+                 use a bundle for {}.x up to {}.{}, or another floe-render",
+                api.major,
+                api.minor,
+                FLOE_API.major,
+                FLOE_API.major,
+                FLOE_API.minor
+            );
+        }
+        Ok(Bundle { folder, meta, digest, files })
+    }
+}
+
+/// A selection with its bundle.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// What the user selected.
+    pub selection: Selection,
+    /// The bundle of that name.
+    pub bundle: Bundle,
+}
+
+impl Backend {
+    /// The selection as messages name it: kind, bundle, and the id where it differs.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let Selection { kind, bundle, id, .. } = &self.selection;
+        if id == bundle { format!("{kind}/{bundle}") } else { format!("{kind}/{bundle} ({id})") }
+    }
+
+    /// The name that a variable of the bundle has for this selection: a selection with a name of its own has its own variables.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> String {
+        let Selection { bundle, id, .. } = &self.selection;
+        if id == bundle { name.to_owned() } else { format!("{}_{name}", id.replace('-', "_").to_uppercase()) }
+    }
+
+    /// The key of a variable in the connection Secret.
+    #[must_use]
+    pub fn secret_key<'a>(&'a self, name: &str, variable: &'a Variable) -> &'a str {
+        self.selection.secret.keys.get(name).and_then(Value::as_str).unwrap_or(&variable.key)
+    }
+}
+
+/// What was read for a plan.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    /// The layer under every selection.
+    pub platform: Bundle,
+    /// The selected backends, in the plan's order.
+    pub backends: Vec<Backend>,
+}
+
+impl Bundles {
+    /// Whether a backend of this kind is selected.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.backends.iter().any(|backend| backend.selection.kind == kind)
+    }
+}
+
+/// Where bundles are found: those that are built in, then the folders of `--bundles`.
+#[derive(Debug)]
+pub struct Library {
+    folders: BTreeMap<(Kind, String), PathBuf>,
+}
+
+impl Library {
+    /// Looks which bundles the folders hold. A name that is there twice, or is built in, is an error.
+    pub fn open(dirs: &[PathBuf]) -> Result<Self> {
+        let mut folders: BTreeMap<(Kind, String), PathBuf> = BTreeMap::new();
+        let mut found = Collect::default();
+        for dir in dirs {
+            let mut any = false;
+            for kind in Kind::ALL {
+                let parent = dir.join(kind.name());
+                if !parent.is_dir() {
+                    continue;
+                }
+                let mut names: Vec<_> = fs::read_dir(&parent)
+                    .with_context(|| format!("{}: cannot be read", parent.display()))?
+                    .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+                    .filter(|name| parent.join(name).is_dir())
+                    .collect();
+                names.sort();
+                for name in names {
+                    any = true;
+                    let folder = parent.join(&name);
+                    if !is_id(&name) {
+                        found.push(format!(
+                            "{}: `{name}` cannot name a bundle: use a-z, 0-9 and single dashes, at most 40 characters",
+                            folder.display()
+                        ));
+                    } else if built_in(kind, &name) {
+                        found.push(format!(
+                            "{}: {kind}/{name} is built in, and a bundle never shadows another; rename the folder",
+                            folder.display()
+                        ));
+                    } else if let Some(other) = folders.insert((kind, name.clone()), folder.clone()) {
+                        found.push(format!("{}: {kind}/{name} is also in {}; rename one", folder.display(), other.display()));
+                    }
+                }
+            }
+            if !any {
+                found.push(format!(
+                    "--bundles {}: there is no bundle in it; a bundle is a folder `telemetry/<name>` or `lineage/<name>`",
+                    dir.display()
+                ));
+            }
+        }
+        found.finish(Library { folders })
+    }
+
+    /// The names of all bundles of a kind, sorted.
+    #[must_use]
+    pub fn names(&self, kind: Kind) -> Vec<String> {
+        let prefix = format!("templates/{kind}/");
+        let mut names: Vec<String> = embedded::below(&prefix)
+            .filter_map(|(path, _)| path[prefix.len()..].split_once('/').map(|(name, _)| name.to_owned()))
+            .chain(self.folders.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
+        if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
+            return Bundle::read(folder.display().to_string(), read_folder(folder)?).map(Some);
+        }
+        if built_in(kind, name) {
+            return embedded_bundle(&format!("templates/{kind}/{name}")).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+fn built_in(kind: Kind, name: &str) -> bool {
+    embedded::file(&format!("templates/{kind}/{name}/bundle.yaml")).is_some()
+}
+
+fn embedded_bundle(folder: &str) -> Result<Bundle> {
+    let prefix = format!("{folder}/");
+    let files = embedded::below(&prefix)
+        .map(|(path, bytes)| (path[prefix.len()..].to_owned(), Cow::Borrowed(bytes)))
+        .collect();
+    Bundle::read(folder.to_owned(), files)
+}
+
+/// Reads every file of a bundle's folder; nothing outside it, by whatever way it is named.
+fn read_folder(folder: &Path) -> Result<BTreeMap<String, Cow<'static, [u8]>>> {
+    let parent = folder.parent().and_then(Path::parent).unwrap_or(folder);
+    let root = folder.canonicalize().with_context(|| format!("{}: cannot be read", folder.display()))?;
+    let home = parent.canonicalize().with_context(|| format!("{}: cannot be read", parent.display()))?;
+    if !root.starts_with(&home) {
+        bail!("{}: the bundle is a link out of {}; copy it there", folder.display(), parent.display());
+    }
+    let mut files = BTreeMap::new();
+    let mut total = 0;
+    walk(&root, &root, folder, 0, &mut files, &mut total)?;
+    Ok(files)
+}
+
+fn walk(
+    root: &Path,
+    at: &Path,
+    shown: &Path,
+    depth: usize,
+    files: &mut BTreeMap<String, Cow<'static, [u8]>>,
+    total: &mut usize,
+) -> Result<()> {
+    if depth > MAX_FOLDERS {
+        bail!("{}: folders are nested deeper than {MAX_FOLDERS}", shown.display());
+    }
+    for entry in fs::read_dir(at).with_context(|| format!("{}: cannot be read", at.display()))? {
+        let path = entry?.path();
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        let real = path.canonicalize().with_context(|| format!("{}/{name}: cannot be read", shown.display()))?;
+        if !real.starts_with(root) {
+            bail!("{}/{name}: the link leaves the bundle's folder; put the file itself there", shown.display());
+        }
+        if path.is_symlink() && real.is_dir() {
+            bail!("{}/{name}: a link to a folder; put the folder itself there", shown.display());
+        }
+        if path.is_dir() {
+            walk(root, &path, shown, depth + 1, files, total)?;
+            continue;
+        }
+        if !real.is_file() {
+            bail!("{}/{name}: not a plain file", shown.display());
+        }
+        let size = usize::try_from(real.metadata()?.len()).unwrap_or(usize::MAX);
+        *total = total.saturating_add(size);
+        if size > yaml::MAX_BYTES || *total > MAX_TOTAL || files.len() == MAX_FILES {
+            bail!(
+                "{}/{name}: the bundle is too large: at most {MAX_FILES} files, {} bytes each and {MAX_TOTAL} together",
+                shown.display(),
+                yaml::MAX_BYTES
+            );
+        }
+        files.insert(name, Cow::Owned(fs::read(&real)?));
+    }
+    Ok(())
+}
+
+/// Reads the platform layer and the bundles that a plan selects.
+pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
+    let mut found = Collect::default();
+    let mut backends = Vec::new();
+    for selection in &plan.selections {
+        let Selection { kind, bundle: name, place, .. } = selection;
+        let Some(bundle) = found.ok(library.bundle(*kind, name)) else { continue };
+        let Some(bundle) = bundle else {
+            found.push(unknown(library, *kind, name, place));
+            continue;
+        };
+        if let Some(wanted) = &selection.version
+            && !wanted.matches(&bundle.meta.version)
+        {
+            found.push(format!(
+                "{place}: {kind}/{name} is version {}, which `version: {wanted}` does not allow; \
+                 change the requirement or use another bundle",
+                bundle.meta.version
+            ));
+        }
+        backends.push(Backend { selection: selection.clone(), bundle });
+    }
+    let platform = found.ok(embedded_bundle("templates/platform"));
+    match (found.is_empty(), platform) {
+        (true, Some(platform)) => Ok(Bundles { platform, backends }),
+        _ => found.finish(()).and_then(|()| bail!("the platform layer cannot be read")),
+    }
+}
+
+fn unknown(library: &Library, kind: Kind, name: &str, place: &str) -> String {
+    let names = library.names(kind);
+    let others: Vec<Kind> = Kind::ALL.into_iter().filter(|other| *other != kind).collect();
+    let swapped = others.into_iter().find(|other| library.names(*other).iter().any(|known| known == name));
+    let hint = match swapped {
+        Some(other) => format!("; it is a {other} backend: set it there"),
+        None => did_you_mean(name, names.iter().map(String::as_str)),
+    };
+    let known = backticked(names.iter().map(String::as_str));
+    format!("{place}: there is no {kind} backend `{name}`{hint} (known: {known}; more with --bundles DIR)")
+}

@@ -1,0 +1,86 @@
+//! What a stage found wrong: all of it, not only the first.
+
+use std::fmt;
+
+/// The findings of one stage, at least one, each a message that a person can act on.
+#[derive(Debug)]
+pub struct Findings(Vec<String>);
+
+impl Findings {
+    /// The messages, in the order they were found.
+    #[must_use]
+    pub fn messages(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Findings {}
+
+/// Collects findings while a stage goes on.
+#[derive(Debug, Default)]
+pub struct Collect(Vec<String>);
+
+impl Collect {
+    /// Notes one finding; the same one twice counts once.
+    pub fn push(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        if !self.0.contains(&message) {
+            self.0.push(message);
+        }
+    }
+
+    /// Takes the value of a result, or its error as findings.
+    pub fn ok<T>(&mut self, result: anyhow::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                match error.downcast_ref::<Findings>() {
+                    Some(findings) => findings.messages().iter().for_each(|message| self.push(message.clone())),
+                    None => self.push(format!("{error:#}")),
+                }
+                None
+            }
+        }
+    }
+
+    /// The value, unless anything was found.
+    pub fn finish<T>(self, value: T) -> anyhow::Result<T> {
+        if self.0.is_empty() { Ok(value) } else { Err(Findings(self.0).into()) }
+    }
+
+    /// Whether nothing was found so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `; did you mean `x`?` for the candidate nearest to a misspelled word, or nothing.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, candidates).map_or_else(String::new, |candidate| format!("; did you mean `{candidate}`?"))
+}
+
+/// The candidate that a misspelled word most likely meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= 1 + candidate.len().min(word.len()) / 4
+                || (word.len() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate)))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A list as people read it: `` `a`, `b` ``.
+pub fn backticked<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    words.join(", ")
+}

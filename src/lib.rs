@@ -1,0 +1,76 @@
+//! Turns a choice of telemetry and lineage backends into configuration that runs: an OpenTelemetry Collector config, the
+//! values of an umbrella Helm chart, an OpenLineage client config, and the variables and Secrets that bind them.
+//!
+//! [`run`] is the path of the data. Each stage is a module, and no stage imports a later one.
+
+pub mod bind;
+pub mod bundle;
+pub mod cli;
+pub mod embedded;
+pub mod finding;
+pub mod given;
+pub mod merge;
+pub mod options;
+pub mod pointer;
+pub mod reference;
+pub mod render;
+pub mod schema;
+pub mod select;
+pub mod set;
+pub mod validate;
+pub mod values;
+pub mod write;
+pub mod yaml;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cli::Request;
+use crate::merge::Merged;
+use crate::render::Renderer;
+use crate::select::Kind;
+use crate::write::Document;
+
+/// What a run gives.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The files, in the order of their output.
+    pub documents: Vec<Document>,
+    /// What a user should know; none of it is an error.
+    pub warnings: Vec<String>,
+}
+
+/// Renders what a request selects. Reads manifests and bundles; writes nothing.
+pub fn run(request: &Request) -> Result<Outcome> {
+    let library = bundle::Library::open(&request.bundles)?;
+    let renderer = Renderer::new();
+
+    let plan = select::select(request)?;
+    let bundles = bundle::read(&library, &plan)?;
+    let options = options::resolve(&bundles, &plan)?;
+    let rendered = render::render(&renderer, &bundles, &options, &plan)?;
+
+    let pipelines = merge::pipelines(&rendered);
+    let more = json!({"pipelines": pipelines, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
+    let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
+    let collector = match bundles.has(Kind::Telemetry) {
+        true => Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?),
+        false => None,
+    };
+    let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
+    let workload = platform("workload.yaml.j2")?.map(|fragment| fragment.doc.into_value());
+
+    let workload = workload.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let documents: [Option<&Merged>; 2] = [collector.as_ref(), openlineage.as_ref()];
+    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
+    let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
+
+    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents)?;
+    validate::values(&values.all, &bound)?;
+    let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
+    validate::artifacts(&artifacts)?;
+
+    let documents = write::documents(&bundles, &bound, &values, &artifacts)?;
+    let warnings = [plan.warnings, bound.warnings, checked].concat();
+    Ok(Outcome { documents, warnings })
+}

@@ -1,0 +1,28 @@
+//! JSON pointers (RFC 6901), as the library's values and schemas use them.
+
+/// The unescaped tokens of a pointer: none for the empty pointer.
+pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+}
+
+/// `pointer` with one more token.
+#[must_use]
+pub fn join(pointer: &str, token: &str) -> String {
+    let mut joined = String::with_capacity(pointer.len() + token.len() + 1);
+    joined.push_str(pointer);
+    joined.push('/');
+    if token.contains(['~', '/']) {
+        joined.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    } else {
+        joined.push_str(token);
+    }
+    joined
+}
+
+/// The pointer as people read it: `exporters.otlp.tls`, quoted where a token holds a dot.
+#[must_use]
+pub fn dotted(pointer: &str) -> String {
+    let tokens: Vec<String> =
+        tokens(pointer).map(|token| if token.contains('.') { format!("\"{token}\"") } else { token }).collect();
+    tokens.join(".")
+}

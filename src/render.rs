@@ -1,0 +1,500 @@
+//! Stage `render`: templates become fragments, parsed. The only user of the template engine.
+//!
+//! A value never reaches YAML as text. Each `{{ … }}` writes a token, the text is parsed, and a scalar that is exactly one
+//! token becomes the value. A scalar that holds a token and something else is text glued to a value, and an error.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Result, anyhow, bail};
+use minijinja::value::{Object, Serde, Value as Jinja};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use serde_json::Value;
+
+use crate::bundle::{Backend, Bundle, Bundles};
+use crate::finding::Collect;
+use crate::options::{Options, Resolved};
+use crate::reference::{self, Part};
+use crate::select::{Kind, Plan, explain};
+use crate::yaml::{self, Data, Node};
+
+/// Instructions that one template may run.
+const FUEL: u64 = 200_000;
+/// The deepest nesting of calls in a template.
+const RECURSION: usize = 32;
+/// The most bytes that one template may write.
+const MAX_OUTPUT: usize = yaml::MAX_BYTES;
+/// What stands around the number of a token. Templates may not hold either.
+const OPEN: char = '\u{E0F0}';
+const CLOSE: char = '\u{E0F1}';
+
+/// What one template gave.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// The selection it belongs to, as messages name it; `platform` for the layer under all.
+    pub label: String,
+    /// The template's path.
+    pub file: String,
+    /// The parsed document; late values are references `${env:NAME}`.
+    pub doc: Node,
+    /// The rendered text, tokens in place of values.
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Fragment {
+    /// A line of the rendered text, counted from one, as a reader would see it.
+    #[must_use]
+    pub fn line(&self, line: u64) -> String {
+        let index = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+        restore(self.text.lines().nth(index).unwrap_or_default(), &self.values).trim().to_owned()
+    }
+
+    /// Where a node of the document was written, for messages.
+    #[must_use]
+    pub fn place(&self, node: &Node) -> String {
+        format!("{}, rendered line {} of {}: `{}`", self.label, node.at.line, self.file, self.line(node.at.line))
+    }
+}
+
+/// Which Secrets and files the templates of one backend asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Variables whose Secret a template named.
+    pub secrets: Vec<String>,
+    /// Files whose path a template wrote.
+    pub files: Vec<String>,
+}
+
+/// What the templates of one backend gave.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// `collector.yaml.j2`.
+    pub collector: Option<Fragment>,
+    /// `openlineage.yaml.j2`.
+    pub openlineage: Option<Fragment>,
+    /// `connections.yaml.j2`.
+    pub connections: Option<Fragment>,
+    /// `values.yaml.j2`.
+    pub values: Option<Fragment>,
+    /// What `values.yaml.j2` asked for.
+    pub values_asked: Asked,
+    /// Files that the other templates asked for.
+    pub files: Vec<String>,
+}
+
+/// The template engine with the engine's rules set.
+pub struct Renderer {
+    environment: Environment<'static>,
+    tokens: Arc<Mutex<Tokens>>,
+}
+
+#[derive(Default)]
+struct Tokens {
+    values: Vec<Value>,
+    /// The token at which to fail, to learn the line of its template.
+    fail_at: Option<usize>,
+}
+
+impl Renderer {
+    /// A renderer for any number of templates.
+    #[must_use]
+    pub fn new() -> Self {
+        let tokens = Arc::new(Mutex::new(Tokens::default()));
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(RECURSION);
+        environment.add_filter("helm_tpl", helm_tpl);
+        let shared = Arc::clone(&tokens);
+        environment.set_formatter(move |out, state, value| {
+            let json = to_json(state, value)?;
+            let mut tokens = shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
+            let number = tokens.values.len();
+            if tokens.fail_at == Some(number) || has_token(&json) {
+                return Err(Error::new(ErrorKind::InvalidOperation, "glued"));
+            }
+            tokens.values.push(json);
+            drop(tokens);
+            write!(out, "{OPEN}{number}{CLOSE}").map_err(Error::from)
+        });
+        Renderer { environment, tokens }
+    }
+
+    /// Renders one template of a bundle; nothing when the bundle has no such file.
+    pub fn fragment(&self, bundle: &Bundle, file: &str, label: &str, context: &Jinja) -> Result<Option<Fragment>> {
+        let Some(source) = bundle.text(file)? else { return Ok(None) };
+        let path = format!("{}/{file}", bundle.folder);
+        if source.contains([OPEN, CLOSE]) {
+            bail!("{path}: holds a private-use character (U+E0F0 or U+E0F1), which the engine keeps for itself");
+        }
+        let (text, values) = self.text(&path, source, context, None).map_err(|error| explain_jinja(&error, &path, source))?;
+        let glued = |token: usize| self.glued(&path, source, context, token);
+        if let Some(token) = quoted(&text) {
+            return Err(glued(token));
+        }
+        let mut doc = match yaml::read(&text, &path) {
+            Ok(doc) => doc,
+            Err(error) => bail!(unreadable(&error.to_string(), &path, &text, &values)),
+        };
+        if let Err(token) = substitute(&mut doc, &values) {
+            return Err(glued(token));
+        }
+        let fragment = Fragment { label: label.to_owned(), file: path, doc, text, values };
+        let mut found = Collect::default();
+        fragment.doc.doubts(&mut |at, doubt| {
+            found.push(format!("{}, rendered line {} (`{}`): {}", fragment.file, at.line, fragment.line(at.line), explain(doubt)));
+        });
+        found.finish(Some(fragment))
+    }
+
+    fn text(&self, path: &str, source: &str, context: &Jinja, fail_at: Option<usize>) -> Result<(String, Vec<Value>), Error> {
+        if let Ok(mut tokens) = self.tokens.lock() {
+            *tokens = Tokens { values: Vec::new(), fail_at };
+        }
+        let mut out = Bounded(Vec::with_capacity(source.len()));
+        let template = self.environment.template_from_named_str(path, source)?;
+        template.render_captured_to(context.clone(), &mut out)?;
+        let values = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.values)).unwrap_or_default();
+        let text = String::from_utf8(out.0).map_err(|_| Error::new(ErrorKind::InvalidOperation, "the output is not UTF-8"))?;
+        Ok((text, values))
+    }
+
+    /// The error for a token that shares its scalar with other text: rendered again up to it, the engine tells the line.
+    fn glued(&self, path: &str, source: &str, context: &Jinja, token: usize) -> anyhow::Error {
+        match self.text(path, source, context, Some(token)) {
+            Err(error) => explain_jinja(&error, path, source),
+            Ok(_) => anyhow!("{path}: text is glued to a template value"),
+        }
+    }
+}
+
+impl Default for Renderer {
+    fn default() -> Self {
+        Renderer::new()
+    }
+}
+
+/// A buffer that takes at most [`MAX_OUTPUT`] bytes.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other(format!("the template writes more than {MAX_OUTPUT} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn to_json(state: &State<'_, '_>, value: &Jinja) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Err(Error::from(ErrorKind::UndefinedError));
+    }
+    let _ = state;
+    serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+/// Whether a value was itself made from rendered text (`{% set x %}…{% endset %}`).
+fn has_token(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(OPEN),
+        Value::Array(items) => items.iter().any(has_token),
+        Value::Object(map) => map.iter().any(|(key, item)| key.contains(OPEN) || has_token(item)),
+        _ => false,
+    }
+}
+
+/// The first token that stands beside a quote.
+fn quoted(text: &str) -> Option<usize> {
+    let before = text.match_indices(OPEN).find(|(at, _)| text[..*at].ends_with(['"', '\'']));
+    let after = text.match_indices(CLOSE).find(|(at, _)| text[at + CLOSE.len_utf8()..].starts_with(['"', '\'']));
+    let from = before.map(|(at, _)| at).or_else(|| after.and_then(|(at, _)| text[..at].rfind(OPEN)))?;
+    token_number(&text[from..])
+}
+
+fn token_number(text: &str) -> Option<usize> {
+    text.strip_prefix(OPEN)?.split(CLOSE).next()?.parse().ok()
+}
+
+/// Puts values in place of tokens. Fails with the number of a token that is not a scalar of its own.
+fn substitute(node: &mut Node, values: &[Value]) -> Result<(), usize> {
+    match &mut node.data {
+        Data::Scalar(Value::String(text)) => {
+            if let Some(value) = token_value(text, values)? {
+                node.data = Data::Scalar(value.clone());
+            }
+            Ok(())
+        }
+        Data::Scalar(_) => Ok(()),
+        Data::List(items) => items.iter_mut().try_for_each(|item| substitute(item, values)),
+        Data::Map(entries) => {
+            for (key, item) in entries {
+                if let Some(value) = token_value(&key.name, values)? {
+                    key.name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                }
+                substitute(item, values)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn token_value<'a>(text: &str, values: &'a [Value]) -> Result<Option<&'a Value>, usize> {
+    let Some(at) = text.find(OPEN) else { return Ok(None) };
+    let number = token_number(&text[at..]).unwrap_or_default();
+    let whole = at == 0 && text.find(CLOSE) == Some(text.len() - CLOSE.len_utf8());
+    if whole { Ok(values.get(number)) } else { Err(number) }
+}
+
+/// Rendered text with the values written out.
+fn restore(text: &str, values: &[Value]) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(OPEN) {
+        plain.push_str(&rest[..at]);
+        let value = token_number(&rest[at..]).and_then(|number| values.get(number));
+        plain.push_str(&value.map_or_else(String::new, Value::to_string));
+        rest = rest[at..].split_once(CLOSE).map_or("", |(_, tail)| tail);
+    }
+    plain + rest
+}
+
+/// A YAML error in rendered text, with the line that it is on.
+fn unreadable(error: &str, path: &str, text: &str, values: &[Value]) -> String {
+    let rest = error.strip_prefix(path).and_then(|rest| rest.strip_prefix(':')).unwrap_or(error);
+    let mut parts = rest.splitn(3, ':');
+    let (line, column, message) = (parts.next(), parts.next(), parts.next());
+    match (line.and_then(|line| line.parse::<usize>().ok()), column, message) {
+        (Some(line), Some(_), Some(message)) => {
+            let shown = restore(text.lines().nth(line.saturating_sub(1)).unwrap_or_default(), values);
+            format!("{path}: what it renders is not YAML: rendered line {line} (`{}`):{message}", shown.trim())
+        }
+        _ => format!("{path}: what it renders is not YAML: {rest}"),
+    }
+}
+
+/// The template engine's error as `file:line: what is wrong (the line)`.
+fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
+    let line = error.line();
+    let shown = line
+        .and_then(|line| source.lines().nth(line.saturating_sub(1)))
+        .map_or_else(String::new, |text| format!(" (`{}`)", text.trim()));
+    let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
+    let what = match error.kind() {
+        ErrorKind::OutOfFuel => format!("the template runs away: it used up its {FUEL} instructions; shorten its loops"),
+        ErrorKind::UndefinedError => "a variable or key that is not defined; templates see `options`, `id`, `environment`, \
+                                      `profile`, `collector`, `secrets`, `files`, `component()` and `service()`"
+            .to_owned(),
+        ErrorKind::InvalidOperation if error.detail() == Some("glued") => {
+            "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes or text around it; \
+             write for example {{ \"https://\" ~ host }}"
+                .to_owned()
+        }
+        ErrorKind::WriteFailure => format!("the template writes more than {MAX_OUTPUT} bytes"),
+        kind => match error.detail() {
+            Some(detail) => format!("{kind}: {detail}"),
+            None => kind.to_string(),
+        },
+    };
+    anyhow!("{place}: {what}{shown}")
+}
+
+/// Escapes `{{` in every string for charts that run values through Helm's `tpl`.
+fn helm_tpl(value: Jinja) -> Result<Jinja, Error> {
+    let json = serde_json::to_value(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let escaped = reference::map_strings(&json, &mut |text| text.replace("{{", "{{`{{`}}"));
+    Ok(Jinja::from(Serde(&escaped)))
+}
+
+/// A mapping that notes which of its keys a template asked for.
+#[derive(Debug)]
+struct Noted {
+    entries: Vec<(String, Jinja)>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Object for Noted {
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        let key = key.as_str()?;
+        let (_, value) = self.entries.iter().find(|(name, _)| name == key)?;
+        if let Ok(mut asked) = self.asked.lock()
+            && !asked.iter().any(|name| name == key)
+        {
+            asked.push(key.to_owned());
+        }
+        Some(value.clone())
+    }
+}
+
+/// The context of one bundle's templates, and what they ask for.
+struct Context {
+    value: Jinja,
+    secrets: Arc<Mutex<Vec<String>>>,
+    files: Arc<Mutex<Vec<String>>>,
+}
+
+impl Context {
+    fn asked(&self) -> Asked {
+        let take = |list: &Arc<Mutex<Vec<String>>>| list.lock().map(|mut names| std::mem::take(&mut *names)).unwrap_or_default();
+        Asked { secrets: take(&self.secrets), files: take(&self.files) }
+    }
+}
+
+/// The ID of a component: its type, and the selection's id where that differs, and the role.
+#[must_use]
+pub fn component_id(kind: &str, id: &str, role: Option<&str>) -> String {
+    let name: Vec<&str> = [(id != kind).then_some(id), role].into_iter().flatten().collect();
+    if name.is_empty() { kind.to_owned() } else { format!("{kind}/{}", name.join("-")) }
+}
+
+/// The directory in a container under which a selection's files are mounted.
+#[must_use]
+pub fn mount_path(id: &str) -> String {
+    format!("/etc/floe/{id}")
+}
+
+/// What every template sees, whatever bundle it is of.
+fn common(plan: &Plan, platform: &Resolved) -> Vec<(&'static str, Jinja)> {
+    let namespace = plan.namespace.clone();
+    let service = move |name: String| match &namespace {
+        Some(namespace) => format!("{name}.{namespace}.svc"),
+        None => name,
+    };
+    vec![
+        ("environment", Jinja::from(plan.environment.clone())),
+        ("profile", Jinja::from(plan.profile.clone())),
+        ("collector", Jinja::from(Serde(&platform.all))),
+        ("service", Jinja::from_function(service)),
+    ]
+}
+
+fn context(backend: &Backend, resolved: &Resolved, common: &[(&'static str, Jinja)]) -> Context {
+    let meta = &backend.bundle.meta;
+    let id = backend.selection.id.clone();
+    let mut options = resolved.all.clone();
+    for (name, variable) in meta.variables.iter() {
+        if let Some(option) = &variable.option
+            && let Some(value) = options.pointer_mut(&format!("/{}", option.replace('.', "/")))
+            && value.is_null()
+        {
+            *value = Value::String(format!("${{env:{name}}}"));
+        }
+    }
+    let secrets = meta.variables.iter().map(|(name, variable)| {
+        let key = backend.secret_key(name, variable);
+        let entry = serde_json::json!({"name": backend.selection.secret.name, "key": key});
+        (name.to_owned(), Jinja::from(Serde(&entry)))
+    });
+    let files = meta.files.iter().map(|(name, file)| (name.to_owned(), Jinja::from(format!("{}/{}", mount_path(&id), file.key))));
+    let noted = |entries: Vec<(String, Jinja)>| {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        (Jinja::from_object(Noted { entries, asked: Arc::clone(&asked) }), asked)
+    };
+    let (secrets, secrets_asked) = noted(secrets.collect());
+    let (files, files_asked) = noted(files.collect());
+    let of = id.clone();
+    let component = move |kind: String, role: Option<String>| component_id(&kind, &of, role.as_deref());
+    let entries = common.iter().cloned().chain([
+        ("options", Jinja::from(Serde(&options))),
+        ("id", Jinja::from(id)),
+        ("secrets", secrets),
+        ("files", files),
+        ("component", Jinja::from_function(component)),
+    ]);
+    let value = Jinja::from(entries.collect::<BTreeMap<_, _>>());
+    Context { value, secrets: secrets_asked, files: files_asked }
+}
+
+/// Renders the templates of every backend.
+pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Plan) -> Result<Vec<Rendered>> {
+    let common = common(plan, &options.platform);
+    let mut found = Collect::default();
+    let mut all = Vec::new();
+    for (backend, resolved) in bundles.backends.iter().zip(&options.backends) {
+        let context = context(backend, resolved, &common);
+        let label = backend.label();
+        let mut fragment = |file: &str, wanted: bool| -> Option<Fragment> {
+            if !wanted {
+                return None;
+            }
+            let result = renderer.fragment(&backend.bundle, file, &label, &context.value);
+            let mut fragment = found.ok(result).flatten()?;
+            rename_variables(&mut fragment.doc, backend);
+            Some(fragment)
+        };
+        let kind = backend.selection.kind;
+        let collector = fragment("collector.yaml.j2", kind == Kind::Telemetry);
+        let openlineage = fragment("openlineage.yaml.j2", kind == Kind::Lineage);
+        let files = context.asked().files;
+        let connections = fragment("connections.yaml.j2", true);
+        context.asked();
+        let values = fragment("values.yaml.j2", true);
+        let values_asked = context.asked();
+        let (wanted, have) = match kind {
+            Kind::Telemetry => ("collector.yaml.j2", collector.is_some()),
+            Kind::Lineage => ("openlineage.yaml.j2", openlineage.is_some()),
+        };
+        if !have && found.is_empty() {
+            found.push(format!("{}: a {kind} bundle needs a {wanted}", backend.bundle.folder));
+        }
+        all.push(Rendered { collector, openlineage, connections, values, values_asked, files });
+    }
+    found.finish(all)
+}
+
+/// Renders one template of the platform layer; `more` is what it sees besides the options.
+pub fn platform(
+    renderer: &Renderer,
+    bundles: &Bundles,
+    options: &Options,
+    plan: &Plan,
+    file: &str,
+    more: &Value,
+) -> Result<Option<Fragment>> {
+    let mut entries: Vec<(Cow<'static, str>, Jinja)> = common(plan, &options.platform)
+        .into_iter()
+        .map(|(name, value)| (Cow::Borrowed(name), value))
+        .collect();
+    entries.push((Cow::Borrowed("options"), Jinja::from(Serde(&options.platform.all))));
+    for (name, value) in more.as_object().into_iter().flatten() {
+        entries.push((Cow::Owned(name.clone()), Jinja::from(Serde(value))));
+    }
+    renderer.fragment(&bundles.platform, file, "platform", &Jinja::from(entries.into_iter().collect::<BTreeMap<_, _>>()))
+}
+
+/// Gives the references of a selection with a name of its own that selection's variables.
+fn rename_variables(node: &mut Node, backend: &Backend) {
+    if backend.selection.id == backend.selection.bundle {
+        return;
+    }
+    let rename = |text: &str| -> String {
+        let Ok(parts) = reference::parts(text) else { return text.to_owned() };
+        parts
+            .into_iter()
+            .map(|part| match part {
+                Part::Text(text) => text.to_owned(),
+                Part::Variable(name) if backend.bundle.meta.variables.get(name).is_some() => {
+                    format!("${{env:{}}}", backend.variable(name))
+                }
+                Part::Variable(name) => format!("${{env:{name}}}"),
+            })
+            .collect()
+    };
+    match &mut node.data {
+        Data::Scalar(value) => {
+            if value.is_string() || value.is_array() || value.is_object() {
+                *value = reference::map_strings(value, &mut |text| rename(text));
+            }
+        }
+        Data::List(items) => items.iter_mut().for_each(|item| rename_variables(item, backend)),
+        Data::Map(entries) => entries.iter_mut().for_each(|(_, item)| rename_variables(item, backend)),
+    }
+}

@@ -1,0 +1,447 @@
+//! Stage `validate`: four questions about the final documents, each answered completely before failing. Does every
+//! component match its schema, does every reference resolve, does the profile's policy hold, and does a literal stand
+//! where a secret belongs?
+
+use std::borrow::Cow;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use crate::bind::Bound;
+use crate::bundle::{Bundle, Bundles};
+use crate::finding::{Collect, backticked, did_you_mean};
+use crate::merge::Merged;
+use crate::options::Options;
+use crate::render::Rendered;
+use crate::schema::{self, Schema};
+use crate::select::{Kind, Plan};
+use crate::{embedded, pointer, reference};
+
+/// The sections of a collector config that hold components.
+const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "extensions", "connectors"];
+
+/// A document with the way to tell where its values are from.
+struct Document<'a> {
+    name: &'a str,
+    merged: &'a Merged,
+}
+
+impl Document<'_> {
+    /// `name: `path`: what is wrong (where it is from)`.
+    fn message(&self, at: &str, text: &str) -> String {
+        let origin = self.merged.origin(at).map_or_else(String::new, |origin| format!(" ({origin})"));
+        if at.is_empty() {
+            return format!("{}: {text}{origin}", self.name);
+        }
+        format!("{}: `{}`: {text}{origin}", self.name, pointer::dotted(at))
+    }
+}
+
+/// Validates the collector config and the OpenLineage config. Returns what a user should know.
+pub fn validate(
+    bundles: &Bundles,
+    rendered: &[Rendered],
+    options: &Options,
+    plan: &Plan,
+    [collector, openlineage]: [Option<&Merged>; 2],
+) -> Result<Vec<String>> {
+    let mut found = Collect::default();
+    let mut warnings = Vec::new();
+    if let Some(merged) = collector {
+        let document = Document { name: "collector.yaml", merged };
+        components(&document, bundles, &mut found, &mut warnings)?;
+        references(&document, &mut found)?;
+        supported_signals(bundles, rendered, &mut found);
+    }
+    if let Some(merged) = openlineage {
+        let document = Document { name: "openlineage.yml", merged };
+        let schema = embedded::schema_text("openlineage")?;
+        let compiled = Schema::compile(Cow::Borrowed(&schema), "schemas/openlineage.schema.json")?;
+        for problem in compiled.problems(&merged.value) {
+            found.push(document.message(&problem.pointer, &problem.message));
+        }
+        annotations(&document, &schema, &merged.value, "", &mut found);
+    }
+    // A policy speaks of documents that are right otherwise.
+    if found.is_empty() {
+        policy(bundles, options, plan, [collector, openlineage], &mut found, &mut warnings)?;
+    }
+    found.finish(warnings)
+}
+
+/// Checks the frame of the config by its schema and every component's body by the schema of its type.
+fn components(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, warnings: &mut Vec<String>) -> Result<()> {
+    for problem in embedded::schema("collector")?.problems(&document.merged.value) {
+        found.push(document.message(&problem.pointer, &problem.message));
+    }
+    for section in SECTIONS {
+        let Some(bodies) = document.merged.value.get(section).and_then(Value::as_object) else { continue };
+        let mut compiled: Vec<(&str, Option<(Value, Schema<'static>)>)> = Vec::new();
+        for (id, body) in bodies {
+            let kind = id.split('/').next().unwrap_or(id);
+            let at = pointer::join(&format!("/{section}"), id);
+            if !compiled.iter().any(|(known, _)| *known == kind) {
+                let schema = component_schema(section, kind, bundles)?;
+                if schema.is_none() {
+                    found.push(document.message(&at, &unknown_component(section, kind)));
+                }
+                compiled.push((kind, schema));
+            }
+            let Some((text, schema)) = compiled.iter().find(|(known, _)| *known == kind).and_then(|(_, one)| one.as_ref())
+            else {
+                continue;
+            };
+            if let Some(reason) = text.get("x-unchecked").and_then(Value::as_str) {
+                let warning = format!("collector.yaml: `{section}.{id}` is not checked: {reason}");
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+            if body.is_null() {
+                found.push(document.message(&at, "has no body; write `{}` for the defaults"));
+                continue;
+            }
+            for problem in schema.problems(body) {
+                found.push(document.message(&format!("{at}{}", problem.pointer), &problem.message));
+            }
+            annotations(document, text, body, &at, found);
+        }
+    }
+    Ok(())
+}
+
+/// The schema of a component type: ours, or one that a selected bundle brings.
+fn component_schema(section: &str, kind: &str, bundles: &Bundles) -> Result<Option<(Value, Schema<'static>)>> {
+    if !is_component_type(kind) {
+        return Ok(None);
+    }
+    let name = format!("collector/{section}/{kind}");
+    if embedded::file(&format!("schemas/{name}.json")).is_some() {
+        let text = embedded::schema_text(&name)?;
+        let schema = Schema::compile(Cow::Owned(text.clone()), &format!("schemas/{name}.json"))?;
+        return Ok(Some((text, schema)));
+    }
+    for backend in &bundles.backends {
+        let bundle: &Bundle = &backend.bundle;
+        let file = format!("schemas/{section}/{kind}.json");
+        if let Some(text) = bundle.json(&file)? {
+            let schema = Schema::compile(Cow::Owned(text.clone()), &format!("{}/{file}", bundle.folder))?;
+            return Ok(Some((text, schema)));
+        }
+    }
+    Ok(None)
+}
+
+fn is_component_type(kind: &str) -> bool {
+    !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn unknown_component(section: &str, kind: &str) -> String {
+    let one = section.trim_end_matches('s');
+    let prefix = format!("schemas/collector/{section}/");
+    let known: Vec<&str> =
+        embedded::below(&prefix).filter_map(|(path, _)| path[prefix.len()..].strip_suffix(".json")).collect();
+    let gone = embedded::file("schemas/collector/gone.json")
+        .and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok())
+        .and_then(|gone| Some(gone.get(section)?.get(kind)?.as_str()?.to_owned()));
+    match gone {
+        Some(reason) => format!("the {one} `{kind}` is not in the collector: {reason}"),
+        None => format!(
+            "there is no schema for the {one} `{kind}`{}; a bundle may bring one as schemas/{section}/{kind}.json",
+            did_you_mean(kind, known)
+        ),
+    }
+}
+
+/// Checks what a component's schema says beyond JSON Schema: where secrets and references belong, and which of two
+/// numbers may not be the greater.
+fn annotations(document: &Document<'_>, schema: &Value, value: &Value, at: &str, found: &mut Collect) {
+    let listed = document.merged.value.pointer("/service/extensions").and_then(Value::as_array);
+    schema::annotated(schema, value, at, &mut |schema, value, at| {
+        let late = matches!(value, Value::String(text) if reference::is_late(text) || text.is_empty());
+        if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
+            let key = pointer::tokens(at).last().unwrap_or_default();
+            if mark == &Value::Bool(true) || names_a_secret(&key) {
+                found.push(document.message(
+                    at,
+                    "a secret stands here as a literal; write a reference `${env:NAME}`, so that it stays in a Kubernetes Secret",
+                ));
+            }
+        }
+        if let (Some(_), Value::String(id), false) = (schema.get("x-reference"), value, late)
+            && !listed.is_some_and(|listed| listed.iter().any(|one| one == id.as_str()))
+        {
+            let known = listed.into_iter().flatten().filter_map(Value::as_str);
+            let meant = did_you_mean(id, known);
+            found.push(document.message(at, &format!("the extension `{id}` is not listed in `service.extensions`{meant}")));
+        }
+        for pair in schema.get("x-ascending").and_then(Value::as_array).into_iter().flatten() {
+            if let Some(text) = descending(pair, schema, value) {
+                found.push(document.message(at, &text));
+            }
+        }
+    });
+}
+
+/// Why the two values that a pair of `x-ascending` names are in the wrong order, if they are.
+fn descending(pair: &Value, schema: &Value, value: &Value) -> Option<String> {
+    let flag = |key: &str| pair.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let side = |key: &str| -> Option<(String, f64)> {
+        let name = pair.get(key)?.as_str()?;
+        let given = value.get(name).or_else(|| schema.get("properties")?.get(name)?.get("default"));
+        let number = match given {
+            None => 0.0,
+            Some(Value::String(text)) => seconds(text)?,
+            Some(other) => other.as_f64()?,
+        };
+        Some((name.to_owned(), number))
+    };
+    let ((lower, low), (upper, high)) = (side("lower")?, side("upper")?);
+    let unlimited = flag("zero_is_unlimited") && high == 0.0;
+    let wrong = if flag("strict") { low >= high } else { low > high };
+    let relation = if flag("strict") { "less than" } else { "at most" };
+    (wrong && !unlimited).then(|| format!("`{lower}` must be {relation} `{upper}`: they are {low} and {high}, defaults counted"))
+}
+
+/// A duration of Go (`1h30m`, `1.5s`) in seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let mut total = 0.0;
+    let mut rest = text.trim_start_matches(['-', '+']);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().ok()?;
+        let tail = &rest[end..];
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let factor = match &tail[..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            "" if number == 0.0 => 0.0,
+            _ => return None,
+        };
+        total += number * factor;
+        rest = &tail[unit..];
+    }
+    Some(if text.starts_with('-') { -total } else { total })
+}
+
+/// Whether a header of this name carries a credential.
+fn names_a_secret(header: &str) -> bool {
+    let header = header.to_lowercase();
+    ["authorization", "token", "secret", "password", "api-key", "apikey", "api_key", "x-key", "license-key", "access-key", "cookie", "team"]
+        .iter()
+        .any(|word| header.contains(word))
+}
+
+/// Checks that everything that is named is defined, and everything that is defined is named.
+fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
+    let config = &document.merged.value;
+    let ids = |section: &str| -> Vec<&str> {
+        config.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str).collect()
+    };
+    let signals: Value = match embedded::file("schemas/collector/signals.json") {
+        Some(bytes) => serde_json::from_slice(bytes)?,
+        None => Value::Null,
+    };
+    let connectors = ids("connectors");
+    let mut used: Vec<(&str, String)> = Vec::new();
+    // Per connector: the signals of the pipelines that feed it, and of those that it feeds.
+    let mut sides: Map<String, Value> = Map::new();
+    let pipelines = config.pointer("/service/pipelines").and_then(Value::as_object);
+    for (pipeline, body) in pipelines.into_iter().flatten() {
+        let signal = pipeline.split('/').next().unwrap_or(pipeline);
+        for section in ["receivers", "processors", "exporters"] {
+            let at = format!("{}/{section}", pointer::join("/service/pipelines", pipeline));
+            let list = body.get(section).and_then(Value::as_array).cloned().unwrap_or_default();
+            if list.is_empty() && section != "processors" {
+                let at = pointer::join("/service/pipelines", pipeline);
+                found.push(document.message(&at, &format!("the pipeline has no {section}; nothing would pass through it")));
+            }
+            for (index, id) in list.iter().enumerate() {
+                let Some(id) = id.as_str() else { continue };
+                let here = pointer::join(&at, &index.to_string());
+                let defined = ids(section);
+                if defined.contains(&id) {
+                    used.push((section, id.to_owned()));
+                    supports(document, &signals, section, id, signal, &here, found);
+                } else if section != "processors" && connectors.contains(&id) {
+                    used.push((if section == "receivers" { "feeds" } else { "fed" }, id.to_owned()));
+                    let side = sides.entry(id.to_owned()).or_insert_with(|| json!({"receivers": [], "exporters": []}));
+                    if let Some(list) = side.get_mut(section).and_then(Value::as_array_mut) {
+                        list.push(json!([signal, here]));
+                    }
+                } else {
+                    let meant = did_you_mean(id, defined.iter().chain(&connectors).copied());
+                    let one = section.trim_end_matches('s');
+                    found.push(document.message(&here, &format!("the {one} `{id}` is not defined under `{section}`{meant}")));
+                }
+            }
+        }
+    }
+    let listed = config.pointer("/service/extensions").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (index, id) in listed.iter().filter_map(Value::as_str).enumerate() {
+        let at = format!("/service/extensions/{index}");
+        if ids("extensions").contains(&id) {
+            used.push(("extensions", id.to_owned()));
+        } else {
+            let meant = did_you_mean(id, ids("extensions"));
+            found.push(document.message(&at, &format!("the extension `{id}` is not defined under `extensions`{meant}")));
+        }
+    }
+    let is_used = |section: &str, id: &str| used.iter().any(|(in_section, name)| *in_section == section && name == id);
+    for section in ["receivers", "processors", "exporters", "extensions"] {
+        for id in ids(section).into_iter().filter(|id| !is_used(section, id)) {
+            let place = if section == "extensions" { "`service.extensions`" } else { "any pipeline" };
+            let at = pointer::join(&format!("/{section}"), id);
+            found.push(document.message(&at, &format!("nothing uses it: it is not listed in {place}; list it there or leave it out")));
+        }
+    }
+    for id in connectors {
+        let at = pointer::join("/connectors", id);
+        for (side, text) in [("fed", "no pipeline exports to it"), ("feeds", "no pipeline receives from it")] {
+            if !is_used(side, id) {
+                found.push(document.message(&at, &format!("a connector joins two pipelines, and {text}")));
+            }
+        }
+        connects(document, &signals, id, sides.get(id), found);
+    }
+    Ok(())
+}
+
+/// Reports a component in the pipeline of a signal that it does not take.
+fn supports(document: &Document<'_>, signals: &Value, section: &str, id: &str, signal: &str, at: &str, found: &mut Collect) {
+    let kind = id.split('/').next().unwrap_or(id);
+    let Some(takes) = signals.get(section).and_then(|table| table.get(kind)?.as_array()) else { return };
+    if !takes.iter().any(|one| one == signal) {
+        let takes = backticked(takes.iter().filter_map(Value::as_str));
+        let one = section.trim_end_matches('s');
+        found.push(document.message(at, &format!("the {one} `{id}` takes {takes}, not `{signal}`")));
+    }
+}
+
+/// Reports a connector between signals that it does not connect.
+fn connects(document: &Document<'_>, signals: &Value, id: &str, sides: Option<&Value>, found: &mut Collect) {
+    let kind = id.split('/').next().unwrap_or(id);
+    let (Some(table), Some(sides)) = (signals.get("connectors").and_then(|table| table.get(kind)?.as_object()), sides) else {
+        return;
+    };
+    let entries = |side: &str| sides.get(side).and_then(Value::as_array).cloned().unwrap_or_default();
+    for fed in entries("exporters") {
+        let (from, at) = (fed[0].as_str().unwrap_or_default(), fed[1].as_str().unwrap_or_default());
+        let to: Vec<&str> = table.get(from).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        if to.is_empty() {
+            let known = backticked(table.keys().map(String::as_str));
+            found.push(document.message(at, &format!("the connector `{id}` takes {known}, not `{from}`")));
+        } else if !entries("receivers").iter().any(|feeds| to.contains(&feeds[0].as_str().unwrap_or_default())) {
+            let to = backticked(to);
+            found.push(document.message(at, &format!("the connector `{id}` turns `{from}` into {to}, and no such pipeline receives from it")));
+        }
+    }
+    for feeds in entries("receivers") {
+        let (to, at) = (feeds[0].as_str().unwrap_or_default(), feeds[1].as_str().unwrap_or_default());
+        let from = entries("exporters").iter().any(|fed| {
+            let from = fed[0].as_str().unwrap_or_default();
+            table.get(from).and_then(Value::as_array).is_some_and(|list| list.iter().any(|one| one == to))
+        });
+        if !from && !entries("exporters").is_empty() {
+            found.push(document.message(at, &format!("the connector `{id}` makes no `{to}` of what it is fed")));
+        }
+    }
+}
+
+/// A bundle's pipelines are of the signals that it says it takes.
+fn supported_signals(bundles: &Bundles, rendered: &[Rendered], found: &mut Collect) {
+    for (backend, one) in bundles.backends.iter().zip(rendered) {
+        let Some(fragment) = &one.collector else { continue };
+        let pipelines = fragment.doc.get("service").and_then(|service| service.get("pipelines"));
+        for (name, node) in pipelines.map(crate::yaml::Node::entries).unwrap_or_default() {
+            let signal = name.name.split('/').next().unwrap_or_default();
+            if !backend.bundle.meta.signals.iter().any(|known| known == signal) {
+                found.push(format!(
+                    "{}: a pipeline for `{signal}`, which {}/bundle.yaml does not list under `signals`",
+                    fragment.place(node),
+                    backend.bundle.folder
+                ));
+            }
+        }
+    }
+}
+
+/// Checks the profile's policy over everything that was rendered.
+fn policy(
+    bundles: &Bundles,
+    options: &Options,
+    plan: &Plan,
+    [collector, openlineage]: [Option<&Merged>; 2],
+    found: &mut Collect,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let empty = Value::Object(Map::new());
+    let transport = openlineage.and_then(|merged| merged.value.get("transport"));
+    let mut lineage = Map::new();
+    let mut of_kind = bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
+    match transport.and_then(|transport| transport.get("transports")?.as_object()) {
+        None => {
+            if let (Some((backend, resolved)), Some(transport)) = (of_kind.next(), transport) {
+                lineage.insert(backend.selection.id.clone(), json!({"transport": transport, "options": resolved.set}));
+            }
+        }
+        Some(transports) => {
+            for ((name, transport), resolved) in transports
+                .iter()
+                .map(|entry| (entry, of_kind.next().map(|(_, resolved)| resolved.set.clone())))
+            {
+                lineage.insert(name.clone(), json!({"transport": transport, "options": resolved.unwrap_or_else(|| json!({}))}));
+            }
+        }
+    }
+    let subject = json!({"collector": collector.map_or(&empty, |merged| &merged.value), "lineage": lineage});
+    let schema = embedded::schema(&format!("policy/{}", plan.profile))?;
+    for problem in schema.problems(&subject) {
+        let text = format!("{} (policy of the {} profile)", problem.message, plan.profile);
+        let at = &problem.pointer;
+        match (at.strip_prefix("/collector"), collector) {
+            (Some(below), Some(merged)) => found.push(Document { name: "collector.yaml", merged }.message(below, &text)),
+            _ => found.push(format!("openlineage.yml: `{}`: {text}", pointer::dotted(at))),
+        }
+    }
+    if plan.profile == "production" {
+        for (id, one) in &lineage {
+            let insecure = one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
+            if insecure && found.is_empty() {
+                warnings.push(format!("lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks what is written beside the configs: the artifacts must fit their schema.
+pub fn artifacts(value: &Value) -> Result<()> {
+    let mut found = Collect::default();
+    for problem in embedded::schema("artifacts")?.problems(value) {
+        found.push(format!("artifacts.json: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));
+    }
+    found.finish(())
+}
+
+/// Checks the values' frame and the workload's variables.
+pub fn values(merged: &Merged, bound: &Bound) -> Result<()> {
+    let document = Document { name: "values.yaml", merged };
+    let mut found = Collect::default();
+    for problem in embedded::schema("values")?.problems(&merged.value) {
+        found.push(document.message(&problem.pointer, &problem.message));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for entry in &bound.workload.env {
+        let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
+        if names.contains(&name) {
+            found.push(format!("workload.env.yaml: the variable `{name}` is set twice; rename one in its bundle"));
+        }
+        names.push(name);
+    }
+    found.finish(())
+}

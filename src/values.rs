@@ -1,0 +1,105 @@
+//! Stage `values`: the values of the umbrella chart, from the platform layer and the bundles, given what was bound.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::bind::Bound;
+use crate::bundle::{Bundle, Bundles};
+use crate::embedded;
+use crate::finding::{Collect, backticked, did_you_mean};
+use crate::merge::{self, Merged};
+use crate::options::Options;
+use crate::render::{self, Fragment, Rendered, Renderer};
+use crate::select::Plan;
+
+/// The values, and the part that the bundles brought.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// All of `values.yaml`.
+    pub all: Merged,
+    /// The bundles' own values.
+    pub bundles: Value,
+}
+
+/// Renders the platform layer's values and merges the bundles' over them, then patches.
+pub fn values(
+    renderer: &Renderer,
+    bundles: &Bundles,
+    options: &Options,
+    plan: &Plan,
+    rendered: &[Rendered],
+    bound: &Bound,
+) -> Result<Values> {
+    let mut found = Collect::default();
+    let platform = platform(renderer, bundles, options, plan, bound)?;
+    check_charts(&bundles.platform, &platform, &mut found);
+    let mut layers = vec![platform];
+    for (backend, one) in bundles.backends.iter().zip(rendered) {
+        if let Some(fragment) = &one.values {
+            check_charts(&backend.bundle, fragment, &mut found);
+            layers.push(fragment.clone());
+        }
+    }
+    found.finish(())?;
+
+    let schema = embedded::schema_text("values")?;
+    let own = merge::merge(layers[1..].to_vec(), &schema, &[], "values.yaml")?;
+    let defaults = &bundles.platform.meta.defaults.values;
+    let mut all = merge::merge(layers, &schema, defaults, "values.yaml")?;
+    let config = bundles.platform.meta.collector_config.as_deref().unwrap_or_default();
+    let before = all.value.pointer(config).cloned();
+    merge::patch(&mut all, &plan.patches, "values", &schema)?;
+    if all.value.pointer(config) != before.as_ref() {
+        anyhow::bail!(
+            "render.patches.values: `{config}` holds the collector config, which `collector.yaml` holds too; \
+             patch `render.patches.collector`, and both change"
+        );
+    }
+    Ok(Values { all, bundles: own.value })
+}
+
+fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Plan, bound: &Bound) -> Result<Fragment> {
+    let secrets: Vec<Value> = bound
+        .secrets
+        .iter()
+        .map(|one| json!({"name": one.name, "key": one.key, "usedBy": one.used_by}))
+        .collect();
+    let more = json!({
+        "bound": {
+            "collector": {
+                "config": bound.collector_config,
+                "env": bound.collector.env,
+                "volumes": bound.collector.volumes,
+                "mounts": bound.collector.mounts,
+                "egress": bound.collector.egress,
+            },
+            "workload": {
+                "config": bound.client,
+                "env": bound.workload.env,
+                "volumes": bound.workload.volumes,
+                "mounts": bound.workload.mounts,
+                "egress": bound.workload.egress,
+            },
+            "secrets": secrets,
+        }
+    });
+    render::platform(renderer, bundles, options, plan, "values.yaml.j2", &more)?
+        .context("templates/platform: the platform layer needs a values.yaml.j2")
+}
+
+/// A bundle's values stand under the charts that it declares, and nowhere else; the platform's own keys are the umbrella's.
+fn check_charts(bundle: &Bundle, fragment: &Fragment, found: &mut Collect) {
+    let keys: Vec<&str> = bundle.value_keys().chain(bundle.meta.umbrella.iter().map(String::as_str)).collect();
+    for (key, node) in fragment.doc.entries() {
+        if !keys.contains(&key.name.as_str()) {
+            let meant = did_you_mean(&key.name, keys.iter().copied());
+            let known = if keys.is_empty() { "none".to_owned() } else { backticked(keys.iter().copied()) };
+            found.push(format!(
+                "{}: values for the chart `{}`, which {}/bundle.yaml does not declare{meant} (its charts: {known})",
+                fragment.place(node),
+                key.name,
+                bundle.folder
+            ));
+        }
+    }
+}
