@@ -499,7 +499,7 @@ fn mount(
 /// The egress rules of the collector and of the workloads, from the connections that the bundles declare.
 fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
     let mut found = Collect::default();
-    let schema = embedded::schema("connections")?;
+    let schema = embedded::full_schema("connections")?;
     let (mut collector, mut workload) = (Vec::new(), Vec::new());
     for fragment in connections {
         // A template whose every connection is left out renders nothing.

@@ -206,7 +206,7 @@ impl Bundle {
         self.meta.charts.iter().map(|(name, chart)| chart.alias.as_deref().unwrap_or(name))
     }
 
-    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>) -> Result<Self> {
+    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>, schema: &Schema<'_>) -> Result<Self> {
         let mut hash = Sha256::new();
         for (name, bytes) in &files {
             hash.update((name.len() as u64).to_le_bytes());
@@ -222,7 +222,7 @@ impl Bundle {
         let mut found = Collect::default();
         node.doubts(&mut |at, doubt| found.push(format!("{file}:{}:{}: {}", at.line, at.column, explain(doubt))));
         let value = node.to_value();
-        for problem in embedded::schema("bundle")?.problems(&value) {
+        for problem in schema.problems(&value) {
             let at = node.nearest(&problem.pointer).at;
             let key = pointer::dotted(&problem.pointer);
             found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
@@ -296,6 +296,7 @@ impl Bundles {
 /// Where bundles are found: those that are built in, then the folders of `--bundles`.
 #[derive(Debug)]
 pub struct Library {
+    schema: Schema<'static>,
     folders: BTreeMap<(Kind, String), PathBuf>,
 }
 
@@ -342,7 +343,8 @@ impl Library {
                 ));
             }
         }
-        found.finish(Library { folders })
+        let schema = embedded::full_schema("bundle")?;
+        found.finish(Library { schema, folders })
     }
 
     /// The names of all bundles of a kind, sorted.
@@ -360,25 +362,25 @@ impl Library {
 
     fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
         if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
-            return Bundle::read(folder.display().to_string(), read_folder(folder)?).map(Some);
+            return Bundle::read(folder.display().to_string(), read_folder(folder)?, &self.schema).map(Some);
         }
         if built_in(kind, name) {
-            return embedded_bundle(&format!("templates/{kind}/{name}")).map(Some);
+            return self.built_in(&format!("templates/{kind}/{name}")).map(Some);
         }
         Ok(None)
+    }
+
+    fn built_in(&self, folder: &str) -> Result<Bundle> {
+        let prefix = format!("{folder}/");
+        let files = embedded::below(&prefix)
+            .map(|(path, bytes)| (path[prefix.len()..].to_owned(), Cow::Borrowed(bytes)))
+            .collect();
+        Bundle::read(folder.to_owned(), files, &self.schema)
     }
 }
 
 fn built_in(kind: Kind, name: &str) -> bool {
     embedded::file(&format!("templates/{kind}/{name}/bundle.yaml")).is_some()
-}
-
-fn embedded_bundle(folder: &str) -> Result<Bundle> {
-    let prefix = format!("{folder}/");
-    let files = embedded::below(&prefix)
-        .map(|(path, bytes)| (path[prefix.len()..].to_owned(), Cow::Borrowed(bytes)))
-        .collect();
-    Bundle::read(folder.to_owned(), files)
 }
 
 /// Reads every file of a bundle's folder; nothing outside it, by whatever way it is named.
@@ -459,7 +461,7 @@ pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
         }
         backends.push(Backend { selection: selection.clone(), bundle });
     }
-    let platform = found.ok(embedded_bundle("templates/platform"));
+    let platform = found.ok(library.built_in("templates/platform"));
     match (found.is_empty(), platform) {
         (true, Some(platform)) => Ok(Bundles { platform, backends }),
         _ => found.finish(()).and_then(|()| bail!("the platform layer cannot be read")),

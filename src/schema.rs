@@ -4,11 +4,14 @@
 //! meant, the type that was given, or the `x-message` that the schema's author wrote.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use anyhow::{Result, anyhow};
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::finding::{backticked, did_you_mean};
 use crate::{pointer, reference};
@@ -37,6 +40,12 @@ impl<'a> Schema<'a> {
             .build(&text)
             .map_err(|error| anyhow!("{name}: the schema does not compile: at `{}`: {error}", error.instance_path()))?;
         Ok(Schema { validator, text })
+    }
+
+    /// The schema itself.
+    #[must_use]
+    pub fn text(&self) -> &Value {
+        &self.text
     }
 
     /// Everything that is wrong with `value`, in the order of the document.
@@ -69,10 +78,16 @@ impl<'a> Schema<'a> {
         let written = schemas.iter().rev().find_map(|schema| schema.get("x-message")?.as_str());
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let known = schemas.last().and_then(|schema| schema.get("properties")?.as_object());
+                let properties = schemas.last().and_then(|schema| schema.get("properties")?.as_object());
+                let known: Vec<&str> = properties.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
                 for key in unexpected {
-                    let meant = did_you_mean(key, known.into_iter().flat_map(|map| map.keys().map(String::as_str)));
-                    push(pointer::join(&at, key), format!("unknown key{meant}"));
+                    let hint = match did_you_mean(key, known.iter().copied()) {
+                        meant if !meant.is_empty() => meant,
+                        _ if known.is_empty() => "; there are none here".to_owned(),
+                        _ if known.len() <= 12 => format!("; known: {}", backticked(known.iter().copied())),
+                        _ => String::new(),
+                    };
+                    push(pointer::join(&at, key), format!("unknown key{hint}"));
                 }
             }
             _ if written.is_some() => push(at, written.unwrap_or_default().to_owned()),
@@ -200,6 +215,76 @@ fn describe(value: &Value) -> String {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The part of a schema that matters to some values: properties that none of them has, and definitions that nothing
+/// refers to, are not even parsed. For a schema that is known to compile; what is left out is not checked.
+pub fn relevant(bytes: &[u8], values: &[&Value]) -> serde_json::Result<Value> {
+    let parts: Shallow<'_> = serde_json::from_slice(bytes)?;
+    let shallow = |key: &str| -> serde_json::Result<Shallow<'_>> {
+        parts.0.iter().find(|(name, _)| name == key).map_or(Ok(Shallow::default()), |(_, raw)| serde_json::from_str(raw.get()))
+    };
+    let ascending = parts.0.iter().find(|(name, _)| name == "x-ascending").map_or("", |(_, raw)| raw.get());
+    let mut properties = Map::new();
+    let mut texts: Vec<&str> = Vec::new();
+    for (key, raw) in shallow("properties")?.0 {
+        let wanted = values.iter().any(|value| value.get(&*key).is_some()) || ascending.contains(&format!("\"{key}\""));
+        let schema = if wanted {
+            texts.push(raw.get());
+            serde_json::from_str(raw.get())?
+        } else {
+            Value::Bool(true)
+        };
+        properties.insert(key, schema);
+    }
+    texts.extend(parts.0.iter().filter(|(key, _)| key != "properties" && key != "$defs").map(|(_, raw)| raw.get()));
+    let all = shallow("$defs")?;
+    let mut definitions = Map::new();
+    while let Some(text) = texts.pop() {
+        for (at, mark) in text.match_indices("#/$defs/") {
+            let name = text[at + mark.len()..].split('"').next().unwrap_or_default();
+            if let Some((key, raw)) = all.0.iter().find(|(key, _)| key == name)
+                && !definitions.contains_key(key)
+            {
+                definitions.insert(key.clone(), serde_json::from_str(raw.get())?);
+                texts.push(raw.get());
+            }
+        }
+    }
+    let mut schema = Map::new();
+    for (key, raw) in &parts.0 {
+        let value = match key.as_str() {
+            "properties" => Value::Object(std::mem::take(&mut properties)),
+            "$defs" => Value::Object(std::mem::take(&mut definitions)),
+            _ => serde_json::from_str(raw.get())?,
+        };
+        schema.insert(key.clone(), value);
+    }
+    Ok(Value::Object(schema))
+}
+
+/// An object whose values are not parsed yet.
+#[derive(Default)]
+struct Shallow<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Shallow<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vec<(String, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = access.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Entries).map(Shallow)
+    }
 }
 
 /// The subschema that describes the value at `pointer`, by `properties`, `additionalProperties`, `items` and local `$ref`.

@@ -243,7 +243,8 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
     }
     // What is in doubt would only be told a second time by the schema.
     if found.is_empty() {
-        for problem in embedded::schema("manifest")?.problems(&root.to_value()) {
+        let value = root.to_value();
+        for problem in embedded::schema("manifest", &[&value])?.problems(&value) {
             let (key, node) = (pointer::dotted(&problem.pointer), root.nearest(&problem.pointer));
             let at = key_position(&root, &problem.pointer).unwrap_or(node.at);
             found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));

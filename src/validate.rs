@@ -2,13 +2,11 @@
 //! component match its schema, does every reference resolve, does the profile's policy hold, and does a literal stand
 //! where a secret belongs?
 
-use std::borrow::Cow;
-
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::bind::Bound;
-use crate::bundle::{Bundle, Bundles};
+use crate::bundle::Bundles;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::merge::Merged;
 use crate::options::Options;
@@ -55,12 +53,11 @@ pub fn validate(
     }
     if let Some(merged) = openlineage {
         let document = Document { name: "openlineage.yml", merged };
-        let schema = embedded::schema_text("openlineage")?;
-        let compiled = Schema::compile(Cow::Borrowed(&schema), "schemas/openlineage.schema.json")?;
-        for problem in compiled.problems(&merged.value) {
+        let schema = embedded::schema("openlineage", &[&merged.value])?;
+        for problem in schema.problems(&merged.value) {
             found.push(document.message(&problem.pointer, &problem.message));
         }
-        annotations(&document, &schema, &merged.value, "", &mut found);
+        annotations(&document, schema.text(), &merged.value, "", &mut found);
     }
     // A policy speaks of documents that are right otherwise.
     if found.is_empty() {
@@ -71,27 +68,28 @@ pub fn validate(
 
 /// Checks the frame of the config by its schema and every component's body by the schema of its type.
 fn components(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, warnings: &mut Vec<String>) -> Result<()> {
-    for problem in embedded::schema("collector")?.problems(&document.merged.value) {
+    for problem in embedded::schema("collector", &[&document.merged.value])?.problems(&document.merged.value) {
         found.push(document.message(&problem.pointer, &problem.message));
     }
     for section in SECTIONS {
         let Some(bodies) = document.merged.value.get(section).and_then(Value::as_object) else { continue };
-        let mut compiled: Vec<(&str, Option<(Value, Schema<'static>)>)> = Vec::new();
+        let mut compiled: Vec<(&str, Option<Schema<'static>>)> = Vec::new();
         for (id, body) in bodies {
             let kind = id.split('/').next().unwrap_or(id);
             let at = pointer::join(&format!("/{section}"), id);
             if !compiled.iter().any(|(known, _)| *known == kind) {
-                let schema = component_schema(section, kind, bundles)?;
+                let of_kind: Vec<&Value> =
+                    bodies.iter().filter(|(id, _)| id.split('/').next() == Some(kind)).map(|(_, body)| body).collect();
+                let schema = component_schema(section, kind, &of_kind, bundles)?;
                 if schema.is_none() {
                     found.push(document.message(&at, &unknown_component(section, kind)));
                 }
                 compiled.push((kind, schema));
             }
-            let Some((text, schema)) = compiled.iter().find(|(known, _)| *known == kind).and_then(|(_, one)| one.as_ref())
-            else {
+            let Some(schema) = compiled.iter().find(|(known, _)| *known == kind).and_then(|(_, one)| one.as_ref()) else {
                 continue;
             };
-            if let Some(reason) = text.get("x-unchecked").and_then(Value::as_str) {
+            if let Some(reason) = schema.text().get("x-unchecked").and_then(Value::as_str) {
                 let warning = format!("collector.yaml: `{section}.{id}` is not checked: {reason}");
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
@@ -104,29 +102,24 @@ fn components(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, w
             for problem in schema.problems(body) {
                 found.push(document.message(&format!("{at}{}", problem.pointer), &problem.message));
             }
-            annotations(document, text, body, &at, found);
+            annotations(document, schema.text(), body, &at, found);
         }
     }
     Ok(())
 }
 
 /// The schema of a component type: ours, or one that a selected bundle brings.
-fn component_schema(section: &str, kind: &str, bundles: &Bundles) -> Result<Option<(Value, Schema<'static>)>> {
+fn component_schema(section: &str, kind: &str, bodies: &[&Value], bundles: &Bundles) -> Result<Option<Schema<'static>>> {
     if !is_component_type(kind) {
         return Ok(None);
     }
     let name = format!("collector/{section}/{kind}");
-    if embedded::file(&format!("schemas/{name}.json")).is_some() {
-        let text = embedded::schema_text(&name)?;
-        let schema = Schema::compile(Cow::Owned(text.clone()), &format!("schemas/{name}.json"))?;
-        return Ok(Some((text, schema)));
+    if embedded::has_schema(&name) {
+        return embedded::schema(&name, bodies).map(Some);
     }
     for backend in &bundles.backends {
-        let bundle: &Bundle = &backend.bundle;
-        let file = format!("schemas/{section}/{kind}.json");
-        if let Some(text) = bundle.json(&file)? {
-            let schema = Schema::compile(Cow::Owned(text.clone()), &format!("{}/{file}", bundle.folder))?;
-            return Ok(Some((text, schema)));
+        if let Some(schema) = backend.bundle.schema(&format!("schemas/{section}/{kind}.json"))? {
+            return Ok(Some(schema));
         }
     }
     Ok(None)
@@ -399,7 +392,7 @@ fn policy(
         }
     }
     let subject = json!({"collector": collector.map_or(&empty, |merged| &merged.value), "lineage": lineage});
-    let schema = embedded::schema(&format!("policy/{}", plan.profile))?;
+    let schema = embedded::schema(&format!("policy/{}", plan.profile), &[&subject])?;
     for problem in schema.problems(&subject) {
         let text = format!("{} (policy of the {} profile)", problem.message, plan.profile);
         let at = &problem.pointer;
@@ -422,7 +415,7 @@ fn policy(
 /// Checks what is written beside the configs: the artifacts must fit their schema.
 pub fn artifacts(value: &Value) -> Result<()> {
     let mut found = Collect::default();
-    for problem in embedded::schema("artifacts")?.problems(value) {
+    for problem in embedded::schema("artifacts", &[value])?.problems(value) {
         found.push(format!("artifacts.json: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));
     }
     found.finish(())
@@ -432,7 +425,7 @@ pub fn artifacts(value: &Value) -> Result<()> {
 pub fn values(merged: &Merged, bound: &Bound) -> Result<()> {
     let document = Document { name: "values.yaml", merged };
     let mut found = Collect::default();
-    for problem in embedded::schema("values")?.problems(&merged.value) {
+    for problem in embedded::schema("values", &[&merged.value])?.problems(&merged.value) {
         found.push(document.message(&problem.pointer, &problem.message));
     }
     let mut names: Vec<&str> = Vec::new();
