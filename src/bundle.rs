@@ -206,7 +206,8 @@ impl Bundle {
         self.meta.charts.iter().map(|(name, chart)| chart.alias.as_deref().unwrap_or(name))
     }
 
-    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>, schema: &Schema<'_>) -> Result<Self> {
+    /// `schema` is left out for bundles that are built in: a test has checked them.
+    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>, schema: Option<&Schema<'_>>) -> Result<Self> {
         let mut hash = Sha256::new();
         for (name, bytes) in &files {
             hash.update((name.len() as u64).to_le_bytes());
@@ -222,7 +223,7 @@ impl Bundle {
         let mut found = Collect::default();
         node.doubts(&mut |at, doubt| found.push(format!("{file}:{}:{}: {}", at.line, at.column, explain(doubt))));
         let value = node.to_value();
-        for problem in schema.problems(&value) {
+        for problem in schema.into_iter().flat_map(|schema| schema.problems(&value)) {
             let at = node.nearest(&problem.pointer).at;
             let key = pointer::dotted(&problem.pointer);
             found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
@@ -296,7 +297,6 @@ impl Bundles {
 /// Where bundles are found: those that are built in, then the folders of `--bundles`.
 #[derive(Debug)]
 pub struct Library {
-    schema: Schema<'static>,
     folders: BTreeMap<(Kind, String), PathBuf>,
 }
 
@@ -343,8 +343,7 @@ impl Library {
                 ));
             }
         }
-        let schema = embedded::full_schema("bundle")?;
-        found.finish(Library { schema, folders })
+        found.finish(Library { folders })
     }
 
     /// The names of all bundles of a kind, sorted.
@@ -362,25 +361,25 @@ impl Library {
 
     fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
         if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
-            return Bundle::read(folder.display().to_string(), read_folder(folder)?, &self.schema).map(Some);
+            let schema = embedded::full_schema("bundle")?;
+            return Bundle::read(folder.display().to_string(), read_folder(folder)?, Some(&schema)).map(Some);
         }
         if built_in(kind, name) {
-            return self.built_in(&format!("templates/{kind}/{name}")).map(Some);
+            return embedded_bundle(&format!("templates/{kind}/{name}")).map(Some);
         }
         Ok(None)
-    }
-
-    fn built_in(&self, folder: &str) -> Result<Bundle> {
-        let prefix = format!("{folder}/");
-        let files = embedded::below(&prefix)
-            .map(|(path, bytes)| (path[prefix.len()..].to_owned(), Cow::Borrowed(bytes)))
-            .collect();
-        Bundle::read(folder.to_owned(), files, &self.schema)
     }
 }
 
 fn built_in(kind: Kind, name: &str) -> bool {
     embedded::file(&format!("templates/{kind}/{name}/bundle.yaml")).is_some()
+}
+
+fn embedded_bundle(folder: &str) -> Result<Bundle> {
+    let prefix = format!("{folder}/");
+    let files =
+        embedded::below(&prefix).map(|(path, bytes)| (path[prefix.len()..].to_owned(), Cow::Borrowed(bytes))).collect();
+    Bundle::read(folder.to_owned(), files, None)
 }
 
 /// Reads every file of a bundle's folder; nothing outside it, by whatever way it is named.
@@ -461,7 +460,7 @@ pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
         }
         backends.push(Backend { selection: selection.clone(), bundle });
     }
-    let platform = found.ok(library.built_in("templates/platform"));
+    let platform = found.ok(embedded_bundle("templates/platform"));
     match (found.is_empty(), platform) {
         (true, Some(platform)) => Ok(Bundles { platform, backends }),
         _ => found.finish(()).and_then(|()| bail!("the platform layer cannot be read")),
@@ -478,4 +477,22 @@ fn unknown(library: &Library, kind: Kind, name: &str, place: &str) -> String {
     };
     let known = backticked(names.iter().map(String::as_str));
     format!("{place}: there is no {kind} backend `{name}`{hint} (known: {known}; more with --bundles DIR)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_bundle_fits_its_schema() {
+        let schema = embedded::full_schema("bundle").unwrap();
+        let library = Library::open(&[]).unwrap();
+        let all = Kind::ALL.into_iter().flat_map(|kind| library.names(kind).into_iter().map(move |name| format!("{kind}/{name}")));
+        for name in all.chain(["platform".to_owned()]) {
+            let path = format!("templates/{name}/bundle.yaml");
+            let text = std::str::from_utf8(embedded::file(&path).unwrap()).unwrap();
+            let problems = schema.problems(&yaml::read(text, &path).unwrap().to_value());
+            assert!(problems.is_empty(), "{path}: {problems:?}");
+        }
+    }
 }

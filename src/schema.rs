@@ -217,55 +217,113 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The part of a schema that matters to some values: properties that none of them has, and definitions that nothing
-/// refers to, are not even parsed. For a schema that is known to compile; what is left out is not checked.
+/// The part of a schema that matters to some values. The subschema of a property that none of them has could never be
+/// asked, so it becomes `true` and is not even parsed; references are followed and written out. For a schema that is known
+/// to compile: what is left out is not checked.
 pub fn relevant(bytes: &[u8], values: &[&Value]) -> serde_json::Result<Value> {
-    let parts: Shallow<'_> = serde_json::from_slice(bytes)?;
-    let shallow = |key: &str| -> serde_json::Result<Shallow<'_>> {
-        parts.0.iter().find(|(name, _)| name == key).map_or(Ok(Shallow::default()), |(_, raw)| serde_json::from_str(raw.get()))
-    };
-    let ascending = parts.0.iter().find(|(name, _)| name == "x-ascending").map_or("", |(_, raw)| raw.get());
-    let mut properties = Map::new();
-    let mut texts: Vec<&str> = Vec::new();
-    for (key, raw) in shallow("properties")?.0 {
-        let wanted = values.iter().any(|value| value.get(&*key).is_some()) || ascending.contains(&format!("\"{key}\""));
-        let schema = if wanted {
-            texts.push(raw.get());
-            serde_json::from_str(raw.get())?
-        } else {
-            Value::Bool(true)
-        };
-        properties.insert(key, schema);
-    }
-    texts.extend(parts.0.iter().filter(|(key, _)| key != "properties" && key != "$defs").map(|(_, raw)| raw.get()));
-    let all = shallow("$defs")?;
-    let mut definitions = Map::new();
-    while let Some(text) = texts.pop() {
-        for (at, mark) in text.match_indices("#/$defs/") {
+    let root: &RawValue = serde_json::from_slice(bytes)?;
+    let parts: Shallow<'_> = serde_json::from_str(root.get())?;
+    let definitions = parts.get("$defs").map_or(Ok(Shallow::default()), |raw| serde_json::from_str(raw.get()))?;
+    let mut pruning = Pruning { definitions, copied: Vec::new() };
+    let mut schema = pruning.schema(root, values, 0)?;
+    // What was copied as it stands may refer to definitions.
+    let mut kept = Map::new();
+    while let Some(text) = pruning.copied.pop() {
+        for (at, mark) in text.match_indices(DEFINITION) {
             let name = text[at + mark.len()..].split('"').next().unwrap_or_default();
-            if let Some((key, raw)) = all.0.iter().find(|(key, _)| key == name)
-                && !definitions.contains_key(key)
-            {
-                definitions.insert(key.clone(), serde_json::from_str(raw.get())?);
-                texts.push(raw.get());
+            if let Some(raw) = pruning.definitions.get(name).filter(|_| !kept.contains_key(name)) {
+                kept.insert(name.to_owned(), serde_json::from_str(raw.get())?);
+                pruning.copied.push(raw.get());
             }
         }
     }
-    let mut schema = Map::new();
-    for (key, raw) in &parts.0 {
-        let value = match key.as_str() {
-            "properties" => Value::Object(std::mem::take(&mut properties)),
-            "$defs" => Value::Object(std::mem::take(&mut definitions)),
-            _ => serde_json::from_str(raw.get())?,
-        };
-        schema.insert(key.clone(), value);
+    if let Value::Object(map) = &mut schema {
+        map.insert("$defs".to_owned(), Value::Object(kept));
     }
-    Ok(Value::Object(schema))
+    Ok(schema)
+}
+
+/// How a reference to a local definition begins.
+const DEFINITION: &str = "#/$defs/";
+
+struct Pruning<'a> {
+    definitions: Shallow<'a>,
+    copied: Vec<&'a str>,
+}
+
+impl<'a> Pruning<'a> {
+    fn schema(&mut self, raw: &'a RawValue, values: &[&Value], depth: usize) -> serde_json::Result<Value> {
+        if !raw.get().starts_with('{') || depth > 64 {
+            return self.copy(raw);
+        }
+        let parts: Shallow<'a> = serde_json::from_str(raw.get())?;
+        let ascending = parts.get("x-ascending").map_or("", RawValue::get);
+        let mut schema = Map::new();
+        for (key, below) in &parts.0 {
+            let value = match key.as_str() {
+                "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
+                "$ref" => {
+                    let target: &str = serde_json::from_str(below.get())?;
+                    if let Some(definition) = target.strip_prefix(DEFINITION).and_then(|name| self.definitions.get(name)) {
+                        match self.schema(definition, values, depth + 1)? {
+                            Value::Object(map) => schema.extend(map),
+                            other => return Ok(other),
+                        }
+                        continue;
+                    }
+                    self.copy(below)?
+                }
+                "properties" => {
+                    let mut properties = Map::new();
+                    for (key, below) in serde_json::from_str::<Shallow<'a>>(below.get())?.0 {
+                        let inner: Vec<&Value> = values.iter().filter_map(|value| value.get(&*key)).collect();
+                        let pruned = if inner.is_empty() && !ascending.contains(&format!("\"{key}\"")) {
+                            Value::Bool(true)
+                        } else {
+                            self.schema(below, &inner, depth + 1)?
+                        };
+                        properties.insert(key, pruned);
+                    }
+                    Value::Object(properties)
+                }
+                "additionalProperties" | "items" => {
+                    let inner: Vec<&Value> = values
+                        .iter()
+                        .flat_map(|value| {
+                            let items = value.as_array().into_iter().flatten();
+                            items.chain(value.as_object().into_iter().flat_map(Map::values))
+                        })
+                        .collect();
+                    self.schema(below, &inner, depth + 1)?
+                }
+                "if" | "then" | "else" | "not" => self.schema(below, values, depth + 1)?,
+                "allOf" | "anyOf" | "oneOf" => {
+                    let list: Vec<&'a RawValue> = serde_json::from_str(below.get())?;
+                    let list = list.into_iter().map(|below| self.schema(below, values, depth + 1));
+                    Value::Array(list.collect::<serde_json::Result<_>>()?)
+                }
+                _ => self.copy(below)?,
+            };
+            schema.insert(key.clone(), value);
+        }
+        Ok(Value::Object(schema))
+    }
+
+    fn copy(&mut self, raw: &'a RawValue) -> serde_json::Result<Value> {
+        self.copied.push(raw.get());
+        serde_json::from_str(raw.get())
+    }
 }
 
 /// An object whose values are not parsed yet.
 #[derive(Default)]
 struct Shallow<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Shallow<'a> {
+    fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, raw)| *raw)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Shallow<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -366,5 +424,57 @@ fn annotated_below<'a>(
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is left of a schema must judge the values that it was made for as the whole schema does.
+    #[test]
+    fn the_relevant_part_of_a_schema_judges_as_the_whole() {
+        let schema = json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["a"],
+            "properties": {
+                "a": {"$ref": "#/$defs/a"},
+                "b": {"type": "string", "pattern": "^x"},
+                "map": {"type": "object", "additionalProperties": {"$ref": "#/$defs/a"}},
+                "list": {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "string"}]}},
+                "tree": {"$ref": "#/$defs/tree"}
+            },
+            "allOf": [{"if": {"required": ["b"]}, "then": {"properties": {"a": {"required": ["n"]}}}}],
+            "$defs": {
+                "a": {"type": "object", "additionalProperties": false, "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}},
+                "tree": {"type": "object", "additionalProperties": false, "properties": {"below": {"$ref": "#/$defs/tree"}, "leaf": {"type": "integer"}}}
+            }
+        });
+        let bytes = serde_json::to_vec(&schema).unwrap();
+        let whole = Schema::compile(Cow::Borrowed(&schema), "whole").unwrap();
+        for value in [
+            json!({"a": {"n": 1}}),
+            json!({"a": {"n": "1"}, "c": 1}),
+            json!({"a": {}, "b": "y"}),
+            json!({"b": "x"}),
+            json!({"a": {}, "map": {"k": {"n": 1.5}, "l": {"z": 1}}}),
+            json!({"a": {}, "list": [{"n": 1}, "s", 3, {"m": 1}]}),
+            json!({"a": {}, "tree": {"below": {"below": {"leaf": "x", "lef": 1}}}}),
+            json!([1]),
+        ] {
+            let part = relevant(&bytes, &[&value]).unwrap();
+            let part = Schema::compile(Cow::Owned(part), "part").unwrap();
+            assert_eq!(part.problems(&value), whole.problems(&value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_does_not_compile_is_an_error() {
+        for schema in [json!({"type": "strin"}), json!({"pattern": "("}), json!({"$ref": "#/$defs/gone"}), json!({"required": "a"})] {
+            let error = Schema::compile(Cow::Owned(schema), "a.json").unwrap_err().to_string();
+            assert!(error.starts_with("a.json: the schema does not compile"), "{error}");
+        }
     }
 }
