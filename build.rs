@@ -1,30 +1,37 @@
-//! Embeds `templates/` and `schemas/`: every file becomes an entry of one sorted table, so that the engine names none.
-//!
-//! Schemas lose their white space on the way, which a run would only skip. Bundles stay as they are: their digest counts.
+//! Embeds `templates/` and `schemas/`, so that the engine names no file: the bundles' files as bytes, in one sorted table,
+//! and the schemas as static trees, so that no run spends time on parsing them.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mut code = String::from("pub(crate) static FILES: &[(&str, &[u8])] = &[\n");
+    for (name, path) in files(&root, "templates") {
+        writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("strings take all");
+    }
+    code.push_str("];\npub(crate) static SCHEMAS: &[(&str, Json)] = &[\n");
+    for (name, path) in files(&root, "schemas") {
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        write!(code, "    ({name:?}, ").expect("strings take all");
+        tree(&value, &mut code);
+        code.push_str("),\n");
+    }
+    code.push_str("];\n");
+    fs::write(out.join("embedded.rs"), code).expect("OUT_DIR can be written");
+}
+
+/// The files below a folder with their paths in the repository, sorted by these.
+fn files(root: &Path, folder: &str) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
-    for folder in ["templates", "schemas"] {
-        collect(&root.join(folder), folder, &mut files);
-    }
+    collect(&root.join(folder), folder, &mut files);
     files.sort();
-    let mut table = String::from("pub(crate) static FILES: &[(&str, &[u8])] = &[\n");
-    for (name, path) in &mut files {
-        if name.starts_with("schemas/") {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-            *path = out.join(name.replace('/', "+"));
-            fs::write(&path, without_space(&text)).expect("OUT_DIR can be written");
-        }
-        writeln!(table, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("strings take all");
-    }
-    table.push_str("];\n");
-    fs::write(out.join("embedded.rs"), table).expect("OUT_DIR can be written");
+    files
 }
 
 fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) {
@@ -41,16 +48,32 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) {
     }
 }
 
-/// JSON without the white space between its tokens.
-fn without_space(json: &str) -> String {
-    let mut short = String::with_capacity(json.len());
-    let (mut quoted, mut escaped) = (false, false);
-    for c in json.chars() {
-        if quoted || !c.is_ascii_whitespace() {
-            short.push(c);
+/// The Rust expression of a JSON value.
+fn tree(value: &Value, code: &mut String) {
+    match value {
+        Value::Null => code.push_str("Json::Null"),
+        Value::Bool(value) => write!(code, "Json::Bool({value})").expect("strings take all"),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => write!(code, "Json::Whole({whole})").expect("strings take all"),
+            None => write!(code, "Json::Float({:?})", number.as_f64().expect("a finite number")).expect("strings take all"),
+        },
+        Value::String(text) => write!(code, "Json::Text({text:?})").expect("strings take all"),
+        Value::Array(items) => {
+            code.push_str("Json::List(&[");
+            for item in items {
+                tree(item, code);
+                code.push(',');
+            }
+            code.push_str("])");
         }
-        quoted ^= c == '"' && !escaped;
-        escaped = quoted && c == '\\' && !escaped;
+        Value::Object(map) => {
+            code.push_str("Json::Map(&[");
+            for (key, item) in map {
+                write!(code, "({key:?},").expect("strings take all");
+                tree(item, code);
+                code.push_str("),");
+            }
+            code.push_str("])");
+        }
     }
-    short
 }

@@ -123,6 +123,13 @@ pub fn bind(
         for_collector.egress = collector;
         for_workload.egress = workload;
     }
+    let name = |entry: &Value| entry.get("name").and_then(Value::as_str).map(str::to_owned);
+    for (index, entry) in for_workload.env.iter().enumerate() {
+        if for_workload.env[..index].iter().any(|other| name(other) == name(entry)) {
+            let name = name(entry).unwrap_or_default();
+            found.push(format!("workload.env.yaml: the variable `{name}` is set twice; rename one in its bundle"));
+        }
+    }
     found.finish(Bound {
         collector_config: collector.map(|merged| {
             reference::map_strings(&merged.value, &mut |text| reference::for_collector(text))

@@ -2,54 +2,62 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
+use crate::json::Json;
 use crate::schema::{self, Schema};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The bytes of one file, by its path in the repository.
+/// The bytes of one file below `templates/`, by its path in the repository.
 #[must_use]
 pub fn file(path: &str) -> Option<&'static [u8]> {
     FILES.binary_search_by(|(name, _)| (*name).cmp(path)).ok().map(|at| FILES[at].1)
 }
 
-/// All files below a folder, by their path in the repository, sorted.
+/// All files below a folder in `templates/`, by their path in the repository, sorted.
 pub fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'static [u8])> {
     let start = FILES.partition_point(|(name, _)| *name < folder);
-    FILES[start..]
-        .iter()
-        .copied()
-        .take_while(move |(name, _)| name.starts_with(folder))
+    FILES[start..].iter().copied().take_while(move |(name, _)| name.starts_with(folder))
 }
 
-/// The bytes of a JSON Schema of ours, by its path below `schemas/` without `.schema.json` or `.json`, and that path.
-fn schema_bytes(name: &str) -> Option<(String, &'static [u8])> {
+/// A JSON file of ours, by its path below `schemas/` without `.schema.json` or `.json`.
+#[must_use]
+pub fn schema_tree(name: &str) -> Option<&'static Json> {
     [".schema.json", ".json"].iter().find_map(|ending| {
         let path = format!("schemas/{name}{ending}");
-        let bytes = file(&path)?;
-        Some((path, bytes))
+        let at = SCHEMAS.binary_search_by(|(name, _)| (*name).cmp(&path)).ok()?;
+        Some(&SCHEMAS[at].1)
     })
 }
 
-/// Whether there is a JSON Schema of ours of that name.
-#[must_use]
-pub fn has_schema(name: &str) -> bool {
-    schema_bytes(name).is_some()
+/// The names of our JSON files in a folder below `schemas/`.
+pub fn schemas_below(folder: &str) -> impl Iterator<Item = &'static str> + use<> {
+    let prefix = format!("schemas/{folder}/");
+    SCHEMAS.iter().filter_map(move |(name, _)| name.strip_prefix(&prefix)?.strip_suffix(".json"))
+}
+
+fn tree(name: &str) -> Result<&'static Json> {
+    match schema_tree(name) {
+        Some(tree) => Ok(tree),
+        None => bail!("schemas/{name}: the program was built without this schema"),
+    }
 }
 
 /// The text of a JSON Schema of ours.
 pub fn schema_text(name: &str) -> Result<Value> {
-    let Some((path, bytes)) = schema_bytes(name) else { bail!("schemas/{name}: the program was built without this schema") };
-    serde_json::from_slice(bytes).with_context(|| path)
+    tree(name).map(Json::to_value)
+}
+
+/// The part of a JSON Schema of ours that matters to some values.
+pub fn relevant(name: &str, values: &[&Value]) -> Result<Value> {
+    Ok(schema::relevant(tree(name)?, values))
 }
 
 /// A JSON Schema of ours, compiled as far as it matters to some values.
 pub fn schema(name: &str, values: &[&Value]) -> Result<Schema<'static>> {
-    let Some((path, bytes)) = schema_bytes(name) else { bail!("schemas/{name}: the program was built without this schema") };
-    let text = schema::relevant(bytes, values).with_context(|| path.clone())?;
-    Schema::compile(Cow::Owned(text), &path)
+    Schema::compile(Cow::Owned(relevant(name, values)?), &format!("schemas/{name}.schema.json"))
 }
 
 /// A JSON Schema of ours, compiled whole, for any number of values.
@@ -64,12 +72,15 @@ mod tests {
     #[test]
     fn every_schema_compiles_in_full() {
         let mut seen = 0;
-        for (path, bytes) in FILES.iter().filter(|(path, _)| path.ends_with(".json")) {
-            let text: Value = serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{path}: {error}"));
-            if text.get("$schema").is_some() {
-                Schema::compile(Cow::Owned(text), path).unwrap();
+        for (path, tree) in SCHEMAS {
+            if tree.get("$schema").is_some() {
+                Schema::compile(Cow::Owned(tree.to_value()), path).unwrap();
                 seen += 1;
             }
+        }
+        for (path, bytes) in FILES.iter().filter(|(path, _)| path.ends_with(".json") && path.matches('/').count() > 2) {
+            let text = serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{path}: {error}"));
+            Schema::compile(Cow::Owned(text), path).unwrap();
         }
         assert!(seen > 30, "only {seen} schemas are built in");
     }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod embedded;
 pub mod finding;
 pub mod given;
+pub mod json;
 pub mod merge;
 pub mod options;
 pub mod pointer;
@@ -65,10 +66,8 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
-    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents)?;
-    validate::values(&values.all, &bound)?;
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    validate::artifacts(&artifacts)?;
+    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &artifacts)?;
 
     let documents = write::documents(&bundles, &bound, &values, &artifacts)?;
     let warnings = [plan.warnings, bound.warnings, checked].concat();

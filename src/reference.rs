@@ -97,10 +97,11 @@ pub fn for_collector(text: &str) -> String {
     lowered(text, |literal| literal.replace('$', "$$"), |name| format!("${{env:{name}}}"))
 }
 
-/// The text as Kubernetes reads it in `env[].value`: references become `$(NAME)`, a literal `$(` is written `$$(`.
+/// The text as Kubernetes reads it in `env[].value`: references become `$(NAME)`, a literal `$` is written `$$`, since
+/// Kubernetes makes one `$` of every two, wherever they stand (k8s.io/kubernetes 1.34, third_party/forked/golang/expansion).
 #[must_use]
 pub fn for_kubernetes(text: &str) -> String {
-    lowered(text, |literal| literal.replace("$(", "$$("), |name| format!("$({name})"))
+    lowered(text, |literal| literal.replace('$', "$$"), |name| format!("$({name})"))
 }
 
 /// The text with its literal parts and its references written anew. Malformed references count as literals: `bind`
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn escapes_literal_dollars_for_each_consumer() {
         assert_eq!(for_collector("a$b $(X) ${env:K}$${x}"), "a$$b $$(X) ${env:K}$$$${x}");
-        assert_eq!(for_kubernetes("a$b $(X) https://${env:K}"), "a$b $$(X) https://$(K)");
+        assert_eq!(for_kubernetes("a$b $(X) $$ https://${env:K}"), "a$$b $$(X) $$$$ https://$(K)");
     }
 
     #[test]

@@ -4,16 +4,14 @@
 //! meant, the type that was given, or the `x-message` that the schema's author wrote.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use anyhow::{Result, anyhow};
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::finding::{backticked, did_you_mean};
+use crate::json::Json;
 use crate::{pointer, reference};
 
 /// One thing that is wrong with a value.
@@ -218,131 +216,75 @@ fn plain(value: &Value) -> String {
 }
 
 /// The part of a schema that matters to some values. The subschema of a property that none of them has could never be
-/// asked, so it becomes `true` and is not even parsed; references are followed and written out. For a schema that is known
-/// to compile: what is left out is not checked.
-pub fn relevant(bytes: &[u8], values: &[&Value]) -> serde_json::Result<Value> {
-    let root: &RawValue = serde_json::from_slice(bytes)?;
-    let parts: Shallow<'_> = serde_json::from_str(root.get())?;
-    let definitions = parts.get("$defs").map_or(Ok(Shallow::default()), |raw| serde_json::from_str(raw.get()))?;
-    let mut pruning = Pruning { definitions, copied: Vec::new() };
-    let mut schema = pruning.schema(root, values, 0)?;
-    // What was copied as it stands may refer to definitions.
-    let mut kept = Map::new();
-    while let Some(text) = pruning.copied.pop() {
-        for (at, mark) in text.match_indices(DEFINITION) {
-            let name = text[at + mark.len()..].split('"').next().unwrap_or_default();
-            if let Some(raw) = pruning.definitions.get(name).filter(|_| !kept.contains_key(name)) {
-                kept.insert(name.to_owned(), serde_json::from_str(raw.get())?);
-                pruning.copied.push(raw.get());
-            }
-        }
-    }
-    if let Value::Object(map) = &mut schema {
-        map.insert("$defs".to_owned(), Value::Object(kept));
-    }
-    Ok(schema)
+/// asked, so it becomes `true`; references to definitions are followed and written out. For a schema that is known to
+/// compile: what is left out is not checked.
+#[must_use]
+pub fn relevant(root: &'static Json, values: &[&Value]) -> Value {
+    prune(root.get("$defs"), root, values, 0)
 }
 
 /// How a reference to a local definition begins.
 const DEFINITION: &str = "#/$defs/";
 
-struct Pruning<'a> {
-    definitions: Shallow<'a>,
-    copied: Vec<&'a str>,
-}
+/// How deep a schema may be, references followed; no document that we read is.
+const MAX_SCHEMA_DEPTH: usize = 256;
 
-impl<'a> Pruning<'a> {
-    fn schema(&mut self, raw: &'a RawValue, values: &[&Value], depth: usize) -> serde_json::Result<Value> {
-        if !raw.get().starts_with('{') || depth > 64 {
-            return self.copy(raw);
-        }
-        let parts: Shallow<'a> = serde_json::from_str(raw.get())?;
-        let ascending = parts.get("x-ascending").map_or("", RawValue::get);
-        let mut schema = Map::new();
-        for (key, below) in &parts.0 {
-            let value = match key.as_str() {
-                "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
-                "$ref" => {
-                    let target: &str = serde_json::from_str(below.get())?;
-                    if let Some(definition) = target.strip_prefix(DEFINITION).and_then(|name| self.definitions.get(name)) {
-                        match self.schema(definition, values, depth + 1)? {
-                            Value::Object(map) => schema.extend(map),
-                            other => return Ok(other),
-                        }
+fn prune(definitions: Option<&'static Json>, schema: &'static Json, values: &[&Value], depth: usize) -> Value {
+    let Json::Map(entries) = schema else { return schema.to_value() };
+    if depth > MAX_SCHEMA_DEPTH {
+        return Value::Bool(false);
+    }
+    let below = |schema: &'static Json, values: &[&Value]| prune(definitions, schema, values, depth + 1);
+    let children = || -> Vec<&Value> {
+        let items = values.iter().filter_map(|value| value.as_array()).flatten();
+        items.chain(values.iter().filter_map(|value| value.as_object()).flat_map(Map::values)).collect()
+    };
+    let ordered: Vec<&str> = schema
+        .get("x-ascending")
+        .into_iter()
+        .flat_map(Json::items)
+        .flat_map(|pair| ["lower", "upper"].into_iter().filter_map(|side| pair.get(side)?.as_str()))
+        .collect();
+    let mut pruned = Map::new();
+    for (key, schema) in *entries {
+        let value = match *key {
+            "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
+            "$ref" => {
+                let target = schema.as_str().and_then(|target| target.strip_prefix(DEFINITION));
+                match target.and_then(|name| definitions?.get(name)).map(|target| below(target, values)) {
+                    Some(Value::Object(map)) => {
+                        pruned.extend(map);
                         continue;
                     }
-                    self.copy(below)?
+                    Some(other) => return other,
+                    None => schema.to_value(),
                 }
-                "properties" => {
-                    let mut properties = Map::new();
-                    for (key, below) in serde_json::from_str::<Shallow<'a>>(below.get())?.0 {
-                        let inner: Vec<&Value> = values.iter().filter_map(|value| value.get(&*key)).collect();
-                        let pruned = if inner.is_empty() && !ascending.contains(&format!("\"{key}\"")) {
-                            Value::Bool(true)
-                        } else {
-                            self.schema(below, &inner, depth + 1)?
-                        };
-                        properties.insert(key, pruned);
-                    }
-                    Value::Object(properties)
-                }
-                "additionalProperties" | "items" => {
-                    let inner: Vec<&Value> = values
-                        .iter()
-                        .flat_map(|value| {
-                            let items = value.as_array().into_iter().flatten();
-                            items.chain(value.as_object().into_iter().flat_map(Map::values))
-                        })
-                        .collect();
-                    self.schema(below, &inner, depth + 1)?
-                }
-                "if" | "then" | "else" | "not" => self.schema(below, values, depth + 1)?,
-                "allOf" | "anyOf" | "oneOf" => {
-                    let list: Vec<&'a RawValue> = serde_json::from_str(below.get())?;
-                    let list = list.into_iter().map(|below| self.schema(below, values, depth + 1));
-                    Value::Array(list.collect::<serde_json::Result<_>>()?)
-                }
-                _ => self.copy(below)?,
-            };
-            schema.insert(key.clone(), value);
-        }
-        Ok(Value::Object(schema))
-    }
-
-    fn copy(&mut self, raw: &'a RawValue) -> serde_json::Result<Value> {
-        self.copied.push(raw.get());
-        serde_json::from_str(raw.get())
-    }
-}
-
-/// An object whose values are not parsed yet.
-#[derive(Default)]
-struct Shallow<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Shallow<'a> {
-    fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, raw)| *raw)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Shallow<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = access.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(entries)
+            "properties" => Value::Object(
+                schema
+                    .entries()
+                    .iter()
+                    .map(|(key, schema)| {
+                        let inner: Vec<&Value> = values.iter().filter_map(|value| value.get(*key)).collect();
+                        let unused = inner.is_empty() && !ordered.contains(key);
+                        ((*key).to_owned(), if unused { Value::Bool(true) } else { below(schema, &inner) })
+                    })
+                    .collect(),
+            ),
+            "patternProperties" | "dependentSchemas" => {
+                let inner = if *key == "dependentSchemas" { values.to_vec() } else { children() };
+                Value::Object(schema.entries().iter().map(|(key, schema)| ((*key).to_owned(), below(schema, &inner))).collect())
             }
-        }
-        deserializer.deserialize_map(Entries).map(Shallow)
+            "additionalProperties" | "items" | "contains" => below(schema, &children()),
+            // Names are strings: no property of theirs could be asked.
+            "propertyNames" => below(schema, &[]),
+            "if" | "then" | "else" | "not" => below(schema, values),
+            "allOf" | "anyOf" | "oneOf" => Value::Array(schema.items().iter().map(|schema| below(schema, values)).collect()),
+            _ => schema.to_value(),
+        };
+        pruned.insert((*key).to_owned(), value);
     }
+    Value::Object(pruned)
 }
 
 /// The subschema that describes the value at `pointer`, by `properties`, `additionalProperties`, `items` and local `$ref`.
@@ -377,6 +319,16 @@ fn follow<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Value> {
         }
     }
     None
+}
+
+/// A schema that keeps its own references when it becomes a part of another: it gets an identifier of its own.
+#[must_use]
+pub fn standalone(schema: &Value, id: &str) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(map) = &mut schema {
+        map.entry("$id").or_insert_with(|| Value::String(id.replace([' ', '(', ')'], "")));
+    }
+    schema
 }
 
 /// A subschema with its local `$ref` followed.
@@ -432,6 +384,21 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// A value as static data; a test may leak it.
+    fn leaked(value: &Value) -> Json {
+        match value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(number) => Json::Whole(number.as_i64().unwrap()),
+            Value::String(text) => Json::Text(text.clone().leak()),
+            Value::Array(items) => Json::List(items.iter().map(leaked).collect::<Vec<_>>().leak()),
+            Value::Object(map) => {
+                let entries = map.iter().map(|(key, value)| (&*key.clone().leak(), leaked(value)));
+                Json::Map(entries.collect::<Vec<_>>().leak())
+            }
+        }
+    }
+
     /// What is left of a schema must judge the values that it was made for as the whole schema does.
     #[test]
     fn the_relevant_part_of_a_schema_judges_as_the_whole() {
@@ -452,7 +419,7 @@ mod tests {
                 "tree": {"type": "object", "additionalProperties": false, "properties": {"below": {"$ref": "#/$defs/tree"}, "leaf": {"type": "integer"}}}
             }
         });
-        let bytes = serde_json::to_vec(&schema).unwrap();
+        let root: &'static Json = Box::leak(Box::new(leaked(&schema)));
         let whole = Schema::compile(Cow::Borrowed(&schema), "whole").unwrap();
         for value in [
             json!({"a": {"n": 1}}),
@@ -464,8 +431,7 @@ mod tests {
             json!({"a": {}, "tree": {"below": {"below": {"leaf": "x", "lef": 1}}}}),
             json!([1]),
         ] {
-            let part = relevant(&bytes, &[&value]).unwrap();
-            let part = Schema::compile(Cow::Owned(part), "part").unwrap();
+            let part = Schema::compile(Cow::Owned(relevant(root, &[&value])), "part").unwrap();
             assert_eq!(part.problems(&value), whole.problems(&value), "{value}");
         }
     }

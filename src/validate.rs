@@ -2,10 +2,11 @@
 //! component match its schema, does every reference resolve, does the profile's policy hold, and does a literal stand
 //! where a secret belongs?
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::bind::Bound;
 use crate::bundle::Bundles;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::merge::Merged;
@@ -35,29 +36,26 @@ impl Document<'_> {
     }
 }
 
-/// Validates the collector config and the OpenLineage config. Returns what a user should know.
+/// Validates the final documents. Returns what a user should know.
 pub fn validate(
     bundles: &Bundles,
     rendered: &[Rendered],
     options: &Options,
     plan: &Plan,
     [collector, openlineage]: [Option<&Merged>; 2],
+    values: &Merged,
+    artifacts: &Value,
 ) -> Result<Vec<String>> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
-    if let Some(merged) = collector {
-        let document = Document { name: "collector.yaml", merged };
-        components(&document, bundles, &mut found, &mut warnings)?;
-        references(&document, &mut found)?;
+    let documents: Vec<Document<'_>> = [("collector.yaml", collector), ("openlineage.yml", openlineage), ("values.yaml", Some(values))]
+        .into_iter()
+        .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
+        .collect();
+    schemas(&documents, artifacts, bundles, &mut found, &mut warnings)?;
+    if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
+        references(collector, &mut found)?;
         supported_signals(bundles, rendered, &mut found);
-    }
-    if let Some(merged) = openlineage {
-        let document = Document { name: "openlineage.yml", merged };
-        let schema = embedded::schema("openlineage", &[&merged.value])?;
-        for problem in schema.problems(&merged.value) {
-            found.push(document.message(&problem.pointer, &problem.message));
-        }
-        annotations(&document, schema.text(), &merged.value, "", &mut found);
     }
     // A policy speaks of documents that are right otherwise.
     if found.is_empty() {
@@ -66,60 +64,92 @@ pub fn validate(
     found.finish(warnings)
 }
 
-/// Checks the frame of the config by its schema and every component's body by the schema of its type.
-fn components(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, warnings: &mut Vec<String>) -> Result<()> {
-    for problem in embedded::schema("collector", &[&document.merged.value])?.problems(&document.merged.value) {
-        found.push(document.message(&problem.pointer, &problem.message));
+/// Checks every document by its schema, and in the collector's every component's body by the schema of its type. All are
+/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones.
+fn schemas(
+    documents: &[Document<'_>],
+    artifacts: &Value,
+    bundles: &Bundles,
+    found: &mut Collect,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let mut properties = Map::new();
+    let mut subject = Map::new();
+    for document in documents {
+        let value = &document.merged.value;
+        let schema = match document.name {
+            "collector.yaml" => collector_schema(document, bundles, found, warnings)?,
+            "openlineage.yml" => embedded::relevant("openlineage", &[value])?,
+            _ => embedded::relevant("values", &[value])?,
+        };
+        annotations(document, &schema, found);
+        properties.insert(document.name.to_owned(), schema);
+        subject.insert(document.name.to_owned(), value.clone());
     }
+    properties.insert(ARTIFACTS.to_owned(), embedded::relevant("artifacts", &[artifacts])?);
+    subject.insert(ARTIFACTS.to_owned(), artifacts.clone());
+    let schema = Schema::compile(Cow::Owned(json!({"properties": properties})), "the schema of the documents")?;
+    for problem in schema.problems(&Value::Object(subject)) {
+        let name = pointer::tokens(&problem.pointer).next().unwrap_or_default();
+        let at = &problem.pointer[name.len() + 1..];
+        match documents.iter().find(|document| document.name == name) {
+            Some(document) => found.push(document.message(at, &problem.message)),
+            None => found.push(format!("{name}: `{}`: {}", pointer::dotted(at), problem.message)),
+        }
+    }
+    Ok(())
+}
+
+const ARTIFACTS: &str = "artifacts.json";
+
+/// The schema of the collector config with the schema of every component in its place.
+fn collector_schema(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, warnings: &mut Vec<String>) -> Result<Value> {
+    let value = &document.merged.value;
+    let mut whole = embedded::relevant("collector", &[value])?;
     for section in SECTIONS {
-        let Some(bodies) = document.merged.value.get(section).and_then(Value::as_object) else { continue };
-        let mut compiled: Vec<(&str, Option<Schema<'static>>)> = Vec::new();
+        let Some(bodies) = value.get(section).and_then(Value::as_object) else { continue };
+        let mut components = Map::new();
         for (id, body) in bodies {
             let kind = id.split('/').next().unwrap_or(id);
             let at = pointer::join(&format!("/{section}"), id);
-            if !compiled.iter().any(|(known, _)| *known == kind) {
-                let of_kind: Vec<&Value> =
-                    bodies.iter().filter(|(id, _)| id.split('/').next() == Some(kind)).map(|(_, body)| body).collect();
-                let schema = component_schema(section, kind, &of_kind, bundles)?;
-                if schema.is_none() {
-                    found.push(document.message(&at, &unknown_component(section, kind)));
-                }
-                compiled.push((kind, schema));
-            }
-            let Some(schema) = compiled.iter().find(|(known, _)| *known == kind).and_then(|(_, one)| one.as_ref()) else {
+            let Some(mut schema) = component_schema(section, kind, body, bundles)? else {
+                found.push(document.message(&at, &unknown_component(section, kind)));
                 continue;
             };
-            if let Some(reason) = schema.text().get("x-unchecked").and_then(Value::as_str) {
+            if let Some(reason) = schema.get("x-unchecked").and_then(Value::as_str) {
                 let warning = format!("collector.yaml: `{section}.{id}` is not checked: {reason}");
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }
             }
             if body.is_null() {
-                found.push(document.message(&at, "has no body; write `{}` for the defaults"));
-                continue;
+                schema = json!({"not": {"type": "null"}, "x-message": "has no body; write `{}` for the defaults"});
             }
-            for problem in schema.problems(body) {
-                found.push(document.message(&format!("{at}{}", problem.pointer), &problem.message));
-            }
-            annotations(document, schema.text(), body, &at, found);
+            components.insert(id.clone(), schema);
+        }
+        if let Some(Value::Object(schema)) = whole.pointer_mut(&format!("/properties/{section}")) {
+            schema.insert("properties".to_owned(), Value::Object(components));
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// The schema of a component type: ours, or one that a selected bundle brings.
-fn component_schema(section: &str, kind: &str, bodies: &[&Value], bundles: &Bundles) -> Result<Option<Schema<'static>>> {
+fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles) -> Result<Option<Value>> {
     if !is_component_type(kind) {
         return Ok(None);
     }
     let name = format!("collector/{section}/{kind}");
-    if embedded::has_schema(&name) {
-        return embedded::schema(&name, bodies).map(Some);
+    if let Some(tree) = embedded::schema_tree(&name) {
+        return Ok(Some(schema::relevant(tree, &[body])));
     }
     for backend in &bundles.backends {
-        if let Some(schema) = backend.bundle.schema(&format!("schemas/{section}/{kind}.json"))? {
-            return Ok(Some(schema));
+        let file = format!("schemas/{section}/{kind}.json");
+        if let Some(text) = backend.bundle.json(&file)? {
+            // Compiled here to name the file when it does not; its references would not hold inside the whole.
+            let schema = Schema::compile(Cow::Borrowed(&text), &format!("{}/{file}", backend.bundle.folder))?;
+            let _ = schema;
+            return Ok(Some(schema::standalone(&text, &format!("floe:{}/{section}/{kind}", backend.label()))));
         }
     }
     Ok(None)
@@ -131,12 +161,8 @@ fn is_component_type(kind: &str) -> bool {
 
 fn unknown_component(section: &str, kind: &str) -> String {
     let one = section.trim_end_matches('s');
-    let prefix = format!("schemas/collector/{section}/");
-    let known: Vec<&str> =
-        embedded::below(&prefix).filter_map(|(path, _)| path[prefix.len()..].strip_suffix(".json")).collect();
-    let gone = embedded::file("schemas/collector/gone.json")
-        .and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok())
-        .and_then(|gone| Some(gone.get(section)?.get(kind)?.as_str()?.to_owned()));
+    let known = embedded::schemas_below(&format!("collector/{section}"));
+    let gone = embedded::schema_tree("collector/gone").and_then(|gone| gone.get(section)?.get(kind)?.as_str());
     match gone {
         Some(reason) => format!("the {one} `{kind}` is not in the collector: {reason}"),
         None => format!(
@@ -146,11 +172,11 @@ fn unknown_component(section: &str, kind: &str) -> String {
     }
 }
 
-/// Checks what a component's schema says beyond JSON Schema: where secrets and references belong, and which of two
+/// Checks what a document's schema says beyond JSON Schema: where secrets and references belong, and which of two
 /// numbers may not be the greater.
-fn annotations(document: &Document<'_>, schema: &Value, value: &Value, at: &str, found: &mut Collect) {
+fn annotations(document: &Document<'_>, schema: &Value, found: &mut Collect) {
     let listed = document.merged.value.pointer("/service/extensions").and_then(Value::as_array);
-    schema::annotated(schema, value, at, &mut |schema, value, at| {
+    schema::annotated(schema, &document.merged.value, "", &mut |schema, value, at| {
         let late = matches!(value, Value::String(text) if reference::is_late(text) || text.is_empty());
         if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
             let key = pointer::tokens(at).last().unwrap_or_default();
@@ -235,10 +261,7 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
     let ids = |section: &str| -> Vec<&str> {
         config.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str).collect()
     };
-    let signals: Value = match embedded::file("schemas/collector/signals.json") {
-        Some(bytes) => serde_json::from_slice(bytes)?,
-        None => Value::Null,
-    };
+    let signals = embedded::schema_text("collector/signals")?;
     let connectors = ids("connectors");
     let mut used: Vec<(&str, String)> = Vec::new();
     // Per connector: the signals of the pipelines that feed it, and of those that it feeds.
@@ -410,31 +433,4 @@ fn policy(
         }
     }
     Ok(())
-}
-
-/// Checks what is written beside the configs: the artifacts must fit their schema.
-pub fn artifacts(value: &Value) -> Result<()> {
-    let mut found = Collect::default();
-    for problem in embedded::schema("artifacts", &[value])?.problems(value) {
-        found.push(format!("artifacts.json: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));
-    }
-    found.finish(())
-}
-
-/// Checks the values' frame and the workload's variables.
-pub fn values(merged: &Merged, bound: &Bound) -> Result<()> {
-    let document = Document { name: "values.yaml", merged };
-    let mut found = Collect::default();
-    for problem in embedded::schema("values", &[&merged.value])?.problems(&merged.value) {
-        found.push(document.message(&problem.pointer, &problem.message));
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for entry in &bound.workload.env {
-        let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
-        if names.contains(&name) {
-            found.push(format!("workload.env.yaml: the variable `{name}` is set twice; rename one in its bundle"));
-        }
-        names.push(name);
-    }
-    found.finish(())
 }

@@ -1,0 +1,73 @@
+//! JSON as static data: the schemas that are built in, which no run has to parse.
+
+use serde_json::Value;
+
+/// A JSON value in the program's read-only data.
+#[derive(Debug)]
+pub enum Json {
+    /// `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number without a fraction.
+    Whole(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string.
+    Text(&'static str),
+    /// An array.
+    List(&'static [Json]),
+    /// An object, in the order of its file.
+    Map(&'static [(&'static str, Json)]),
+}
+
+impl Json {
+    /// The value of a key, in an object.
+    #[must_use]
+    pub fn get(&'static self, key: &str) -> Option<&'static Json> {
+        self.entries().iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// The entries of an object; none for any other value.
+    #[must_use]
+    pub fn entries(&'static self) -> &'static [(&'static str, Json)] {
+        match self {
+            Json::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of an array; none for any other value.
+    #[must_use]
+    pub fn items(&'static self) -> &'static [Json] {
+        match self {
+            Json::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&'static str> {
+        match self {
+            Json::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same as a value of its own.
+    #[must_use]
+    pub fn to_value(&'static self) -> Value {
+        match self {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Whole(number) => Value::from(*number),
+            Json::Float(number) => Value::from(*number),
+            Json::Text(text) => Value::from(*text),
+            Json::List(items) => Value::Array(items.iter().map(Json::to_value).collect()),
+            Json::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, value)| ((*key).to_owned(), value.to_value())).collect())
+            }
+        }
+    }
+}
