@@ -506,14 +506,15 @@ fn mount(
 /// The egress rules of the collector and of the workloads, from the connections that the bundles declare.
 fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
     let mut found = Collect::default();
-    let schema = embedded::full_schema("connections")?;
+    // A template whose every connection is left out renders nothing.
+    let given: Vec<(&Fragment, Value)> = connections
+        .iter()
+        .map(|fragment| (*fragment, fragment.doc.to_value()))
+        .filter(|(_, value)| !value.as_object().is_some_and(Map::is_empty))
+        .collect();
+    let schema = embedded::schema("connections", &given.iter().map(|(_, value)| value).collect::<Vec<_>>())?;
     let (mut collector, mut workload) = (Vec::new(), Vec::new());
-    for fragment in connections {
-        // A template whose every connection is left out renders nothing.
-        let value = match fragment.doc.to_value() {
-            Value::Object(map) if map.is_empty() => continue,
-            value => value,
-        };
+    for (fragment, value) in given {
         for problem in schema.problems(&value) {
             let place = fragment.place(fragment.doc.nearest(&problem.pointer));
             found.push(format!("{place}: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));

@@ -38,7 +38,8 @@ pub fn schemas_below(folder: &str) -> impl Iterator<Item = &'static str> + use<>
     SCHEMAS.iter().filter_map(move |(name, _)| name.strip_prefix(&prefix)?.strip_suffix(".json"))
 }
 
-fn tree(name: &str) -> Result<&'static Json> {
+/// A JSON file of ours, which must be there.
+pub fn tree(name: &str) -> Result<&'static Json> {
     match schema_tree(name) {
         Some(tree) => Ok(tree),
         None => bail!("schemas/{name}: the program was built without this schema"),
@@ -50,14 +51,14 @@ pub fn schema_text(name: &str) -> Result<Value> {
     tree(name).map(Json::to_value)
 }
 
-/// The part of a JSON Schema of ours that matters to some values.
-pub fn relevant(name: &str, values: &[&Value]) -> Result<Value> {
-    Ok(schema::relevant(tree(name)?, values))
+/// The part of a JSON Schema of ours that matters to some values; see [`schema::relevant`].
+pub fn relevant(name: &str, values: &[&Value], names: bool) -> Result<Value> {
+    Ok(schema::relevant(tree(name)?, values, names))
 }
 
 /// A JSON Schema of ours, compiled as far as it matters to some values.
 pub fn schema(name: &str, values: &[&Value]) -> Result<Schema<'static>> {
-    Schema::compile(Cow::Owned(relevant(name, values)?), &format!("schemas/{name}.schema.json"))
+    Schema::compile(Cow::Owned(relevant(name, values, true)?), &format!("schemas/{name}.schema.json"))
 }
 
 /// A JSON Schema of ours, compiled whole, for any number of values.

@@ -55,6 +55,24 @@ impl Json {
         }
     }
 
+    /// In a JSON Schema: the subschema of one key or index of the value that this one describes, references followed.
+    #[must_use]
+    pub fn child(&'static self, root: &'static Json, token: &str) -> Option<&'static Json> {
+        let schema = self.resolved(root)?;
+        let object = |key| schema.get(key).filter(|below| matches!(below, Json::Map(_)));
+        let below = object("properties").and_then(|properties| properties.get(token));
+        below.or_else(|| object("additionalProperties")).or_else(|| object("items"))?.resolved(root)
+    }
+
+    /// In a JSON Schema: the definition that a local `$ref` names, or the schema itself.
+    #[must_use]
+    pub fn resolved(&'static self, root: &'static Json) -> Option<&'static Json> {
+        match self.get("$ref").and_then(Json::as_str) {
+            Some(target) => root.get("$defs")?.get(target.strip_prefix("#/$defs/")?),
+            None => Some(self),
+        }
+    }
+
     /// The same as a value of its own.
     #[must_use]
     pub fn to_value(&'static self) -> Value {

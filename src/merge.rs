@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::bundle::Bundles;
 use crate::finding::Collect;
 use crate::given::Given;
+use crate::json::Json;
 use crate::render::{Fragment, Rendered};
-use crate::schema::child;
 use crate::select::Plan;
 use crate::yaml::{Data, Node};
 use crate::{embedded, pointer};
@@ -74,7 +74,7 @@ impl Merged {
 }
 
 /// Merges layers, the first of which is the platform's: what stands under `defaults` in it yields to one bundle.
-pub fn merge(layers: Vec<Fragment>, schema: &Value, defaults: &[String], document: &str) -> Result<Merged> {
+pub fn merge(layers: Vec<Fragment>, schema: &'static Json, defaults: &[String], document: &str) -> Result<Merged> {
     let mut merge = Merge { schema, defaults, document, layers: &layers, yielded: Vec::new(), found: Collect::default() };
     let mut value = Value::Object(Map::new());
     for (index, layer) in layers.iter().enumerate() {
@@ -99,12 +99,12 @@ pub fn pipelines(rendered: &[Rendered]) -> Vec<String> {
 
 /// The collector config: the platform's layer under the backends' fragments, then the user's patch.
 pub fn collector(platform: Option<Fragment>, rendered: &[Rendered], bundles: &Bundles, plan: &Plan) -> Result<Merged> {
-    let schema = embedded::schema_text("collector")?;
+    let schema = embedded::tree("collector")?;
     let fragments = rendered.iter().filter_map(|one| one.collector.clone());
     let layers: Vec<Fragment> = platform.into_iter().chain(fragments).collect();
-    let mut merged = merge(layers, &schema, &bundles.platform.meta.defaults.collector, "collector.yaml")?;
+    let mut merged = merge(layers, schema, &bundles.platform.meta.defaults.collector, "collector.yaml")?;
     owners(&merged)?;
-    patch(&mut merged, &plan.patches, "collector", &schema)?;
+    patch(&mut merged, &plan.patches, "collector", schema)?;
     Ok(merged)
 }
 
@@ -160,13 +160,13 @@ pub fn openlineage(rendered: &[Rendered], bundles: &Bundles, plan: &Plan) -> Res
     }
     let layers = transports.into_iter().map(|(_, fragment)| fragment).collect();
     let mut merged = Merged { value, layers, patched: Vec::new(), yielded: Vec::new() };
-    let schema = embedded::schema_text("openlineage")?;
-    patch(&mut merged, &plan.patches, "openlineage", &schema)?;
+    let schema = embedded::tree("openlineage")?;
+    patch(&mut merged, &plan.patches, "openlineage", schema)?;
     Ok(Some(merged))
 }
 
 struct Merge<'a> {
-    schema: &'a Value,
+    schema: &'static Json,
     defaults: &'a [String],
     document: &'a str,
     layers: &'a [Fragment],
@@ -175,13 +175,13 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn node(&mut self, into: &mut Value, node: &Node, schema: Option<&Value>, at: &str, layer: usize) {
+    fn node(&mut self, into: &mut Value, node: &Node, schema: Option<&'static Json>, at: &str, layer: usize) {
         let value = match &node.data {
             Data::Map(entries) => {
                 if let Value::Object(map) = into {
                     for (key, below) in entries {
                         let at = pointer::join(at, &key.name);
-                        let schema = schema.and_then(|schema| child(self.schema, schema, &key.name));
+                        let schema = schema.and_then(|schema| schema.child(self.schema, &key.name));
                         match map.get_mut(&key.name) {
                             Some(value) => self.node(value, below, schema, &at, layer),
                             None => {
@@ -194,7 +194,7 @@ impl Merge<'_> {
                 node.to_value()
             }
             Data::List(items) => {
-                let union = schema.and_then(|schema| schema.get("x-merge")).and_then(Value::as_str) == Some("union");
+                let union = schema.and_then(|schema| schema.get("x-merge")?.as_str()) == Some("union");
                 if let (Value::Array(list), true) = (&mut *into, union) {
                     for item in items.iter().map(Node::to_value) {
                         if !list.contains(&item) {
@@ -254,39 +254,37 @@ fn has(doc: &Node, at: &str) -> bool {
 
 /// Puts keys and component lists into the order that the schema names; what it does not name keeps its order, where
 /// `*` stands or at the end.
-pub fn order(value: &mut Value, root: &Value, schema: Option<&Value>) {
+pub fn order(value: &mut Value, root: &'static Json, schema: Option<&'static Json>) {
     let Some(schema) = schema else { return };
-    let ranks = schema.get("x-order").and_then(Value::as_array);
-    let rank = |name: &str, ranks: &[Value]| {
+    let ranks = schema.get("x-order").map_or(&[][..], Json::items);
+    let rank = |name: &str| {
         let of = |wanted: &str| ranks.iter().position(|rank| rank.as_str() == Some(wanted));
         of(name).or_else(|| of("*")).unwrap_or(ranks.len())
     };
     match value {
         Value::Object(map) => {
-            if let Some(ranks) = ranks {
+            if !ranks.is_empty() {
                 let mut entries: Vec<_> = std::mem::take(map).into_iter().collect();
-                entries.sort_by_key(|(key, _)| rank(key, ranks));
+                entries.sort_by_key(|(key, _)| rank(key));
                 *map = entries.into_iter().collect();
             }
             for (key, item) in map {
-                order(item, root, child(root, schema, key));
+                order(item, root, schema.child(root, key));
             }
         }
-        Value::Array(items) => {
-            if let Some(ranks) = ranks {
-                // Components are ordered by type: what stands before the slash of an ID.
-                items.sort_by_key(|item| {
-                    let id = item.as_str().unwrap_or_default();
-                    rank(id.split('/').next().unwrap_or(id), ranks)
-                });
-            }
+        Value::Array(items) if !ranks.is_empty() => {
+            // Components are ordered by type: what stands before the slash of an ID.
+            items.sort_by_key(|item| {
+                let id = item.as_str().unwrap_or_default();
+                rank(id.split('/').next().unwrap_or(id))
+            });
         }
         _ => {}
     }
 }
 
 /// Applies the user's patch to a document; `name` is the patch's key under `render.patches`.
-pub fn patch(merged: &mut Merged, patches: &Given, name: &str, schema: &Value) -> Result<()> {
+pub fn patch(merged: &mut Merged, patches: &Given, name: &str, schema: &'static Json) -> Result<()> {
     let at = format!("/{name}");
     let Some(patch) = patches.get(&at).filter(|patch| !patch.is_null()) else { return Ok(()) };
     let given = patches.part(&at);

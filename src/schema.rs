@@ -217,10 +217,15 @@ fn plain(value: &Value) -> String {
 
 /// The part of a schema that matters to some values. The subschema of a property that none of them has could never be
 /// asked, so it becomes `true`; references to definitions are followed and written out. For a schema that is known to
-/// compile: what is left out is not checked.
+/// compile: what is left out is not checked. `names` keeps the names of unused properties, for suggestions.
 #[must_use]
-pub fn relevant(root: &'static Json, values: &[&Value]) -> Value {
-    prune(root.get("$defs"), root, values, 0)
+pub fn relevant(root: &'static Json, values: &[&Value], names: bool) -> Value {
+    Pruning { definitions: root.get("$defs"), names }.schema(root, values, 0)
+}
+
+struct Pruning {
+    definitions: Option<&'static Json>,
+    names: bool,
 }
 
 /// How a reference to a local definition begins.
@@ -229,62 +234,66 @@ const DEFINITION: &str = "#/$defs/";
 /// How deep a schema may be, references followed; no document that we read is.
 const MAX_SCHEMA_DEPTH: usize = 256;
 
-fn prune(definitions: Option<&'static Json>, schema: &'static Json, values: &[&Value], depth: usize) -> Value {
-    let Json::Map(entries) = schema else { return schema.to_value() };
-    if depth > MAX_SCHEMA_DEPTH {
-        return Value::Bool(false);
-    }
-    let below = |schema: &'static Json, values: &[&Value]| prune(definitions, schema, values, depth + 1);
-    let children = || -> Vec<&Value> {
-        let items = values.iter().filter_map(|value| value.as_array()).flatten();
-        items.chain(values.iter().filter_map(|value| value.as_object()).flat_map(Map::values)).collect()
-    };
-    let ordered: Vec<&str> = schema
-        .get("x-ascending")
-        .into_iter()
-        .flat_map(Json::items)
-        .flat_map(|pair| ["lower", "upper"].into_iter().filter_map(|side| pair.get(side)?.as_str()))
-        .collect();
-    let mut pruned = Map::new();
-    for (key, schema) in *entries {
-        let value = match *key {
-            "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
-            "$ref" => {
-                let target = schema.as_str().and_then(|target| target.strip_prefix(DEFINITION));
-                match target.and_then(|name| definitions?.get(name)).map(|target| below(target, values)) {
-                    Some(Value::Object(map)) => {
-                        pruned.extend(map);
-                        continue;
-                    }
-                    Some(other) => return other,
-                    None => schema.to_value(),
-                }
-            }
-            "properties" => Value::Object(
-                schema
-                    .entries()
-                    .iter()
-                    .map(|(key, schema)| {
-                        let inner: Vec<&Value> = values.iter().filter_map(|value| value.get(*key)).collect();
-                        let unused = inner.is_empty() && !ordered.contains(key);
-                        ((*key).to_owned(), if unused { Value::Bool(true) } else { below(schema, &inner) })
-                    })
-                    .collect(),
-            ),
-            "patternProperties" | "dependentSchemas" => {
-                let inner = if *key == "dependentSchemas" { values.to_vec() } else { children() };
-                Value::Object(schema.entries().iter().map(|(key, schema)| ((*key).to_owned(), below(schema, &inner))).collect())
-            }
-            "additionalProperties" | "items" | "contains" => below(schema, &children()),
-            // Names are strings: no property of theirs could be asked.
-            "propertyNames" => below(schema, &[]),
-            "if" | "then" | "else" | "not" => below(schema, values),
-            "allOf" | "anyOf" | "oneOf" => Value::Array(schema.items().iter().map(|schema| below(schema, values)).collect()),
-            _ => schema.to_value(),
+impl Pruning {
+    fn schema(&self, schema: &'static Json, values: &[&Value], depth: usize) -> Value {
+        let Json::Map(entries) = schema else { return schema.to_value() };
+        if depth > MAX_SCHEMA_DEPTH {
+            return Value::Bool(false);
+        }
+        let below = |schema: &'static Json, values: &[&Value]| self.schema(schema, values, depth + 1);
+        let children = || -> Vec<&Value> {
+            let items = values.iter().filter_map(|value| value.as_array()).flatten();
+            items.chain(values.iter().filter_map(|value| value.as_object()).flat_map(Map::values)).collect()
         };
-        pruned.insert((*key).to_owned(), value);
+        let ordered: Vec<&str> = schema
+            .get("x-ascending")
+            .into_iter()
+            .flat_map(Json::items)
+            .flat_map(|pair| ["lower", "upper"].into_iter().filter_map(|side| pair.get(side)?.as_str()))
+            .collect();
+        let mut pruned = Map::new();
+        for (key, schema) in *entries {
+            let value = match *key {
+                "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
+                "$ref" => {
+                    let target = schema.as_str().and_then(|target| target.strip_prefix(DEFINITION));
+                    match target.and_then(|name| self.definitions?.get(name)).map(|target| below(target, values)) {
+                        Some(Value::Object(map)) => {
+                            pruned.extend(map);
+                            continue;
+                        }
+                        Some(other) => return other,
+                        None => schema.to_value(),
+                    }
+                }
+                "properties" => Value::Object(
+                    schema
+                        .entries()
+                        .iter()
+                        .filter_map(|(key, schema)| {
+                            let inner: Vec<&Value> = values.iter().filter_map(|value| value.get(*key)).collect();
+                            if inner.is_empty() && !ordered.contains(key) {
+                                return self.names.then(|| ((*key).to_owned(), Value::Bool(true)));
+                            }
+                            Some(((*key).to_owned(), below(schema, &inner)))
+                        })
+                        .collect(),
+                ),
+                "patternProperties" | "dependentSchemas" => {
+                    let inner = if *key == "dependentSchemas" { values.to_vec() } else { children() };
+                    Value::Object(schema.entries().iter().map(|(key, schema)| ((*key).to_owned(), below(schema, &inner))).collect())
+                }
+                "additionalProperties" | "items" | "contains" => below(schema, &children()),
+                // Names are strings: no property of theirs could be asked.
+                "propertyNames" => below(schema, &[]),
+                "if" | "then" | "else" | "not" => below(schema, values),
+                "allOf" | "anyOf" | "oneOf" => Value::Array(schema.items().iter().map(|schema| below(schema, values)).collect()),
+                _ => schema.to_value(),
+            };
+            pruned.insert((*key).to_owned(), value);
+        }
+        Value::Object(pruned)
     }
-    Value::Object(pruned)
 }
 
 /// The subschema that describes the value at `pointer`, by `properties`, `additionalProperties`, `items` and local `$ref`.
@@ -431,8 +440,10 @@ mod tests {
             json!({"a": {}, "tree": {"below": {"below": {"leaf": "x", "lef": 1}}}}),
             json!([1]),
         ] {
-            let part = Schema::compile(Cow::Owned(relevant(root, &[&value])), "part").unwrap();
+            let part = Schema::compile(Cow::Owned(relevant(root, &[&value], true)), "part").unwrap();
             assert_eq!(part.problems(&value), whole.problems(&value), "{value}");
+            let bare = Schema::compile(Cow::Owned(relevant(root, &[&value], false)), "bare").unwrap();
+            assert_eq!(bare.problems(&value).len(), whole.problems(&value).len(), "{value}");
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bundle::Bundles;
 use crate::finding::{Collect, backticked, did_you_mean};
+use crate::json::Json;
 use crate::merge::Merged;
 use crate::options::Options;
 use crate::render::Rendered;
@@ -52,7 +53,10 @@ pub fn validate(
         .into_iter()
         .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
         .collect();
-    schemas(&documents, artifacts, bundles, &mut found, &mut warnings)?;
+    // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
+    if !schemas(&documents, artifacts, bundles, false, &mut Collect::default(), &mut warnings)? {
+        schemas(&documents, artifacts, bundles, true, &mut found, &mut warnings)?;
+    }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
         supported_signals(bundles, rendered, &mut found);
@@ -65,28 +69,30 @@ pub fn validate(
 }
 
 /// Checks every document by its schema, and in the collector's every component's body by the schema of its type. All are
-/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones.
+/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones. Returns whether
+/// nothing is wrong.
 fn schemas(
     documents: &[Document<'_>],
     artifacts: &Value,
     bundles: &Bundles,
+    names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
-) -> Result<()> {
+) -> Result<bool> {
     let mut properties = Map::new();
     let mut subject = Map::new();
     for document in documents {
         let value = &document.merged.value;
         let schema = match document.name {
-            "collector.yaml" => collector_schema(document, bundles, found, warnings)?,
-            "openlineage.yml" => embedded::relevant("openlineage", &[value])?,
-            _ => embedded::relevant("values", &[value])?,
+            "collector.yaml" => collector_schema(document, bundles, names, found, warnings)?,
+            "openlineage.yml" => embedded::relevant("openlineage", &[value], names)?,
+            _ => embedded::relevant("values", &[value], names)?,
         };
         annotations(document, &schema, found);
         properties.insert(document.name.to_owned(), schema);
         subject.insert(document.name.to_owned(), value.clone());
     }
-    properties.insert(ARTIFACTS.to_owned(), embedded::relevant("artifacts", &[artifacts])?);
+    properties.insert(ARTIFACTS.to_owned(), embedded::relevant("artifacts", &[artifacts], names)?);
     subject.insert(ARTIFACTS.to_owned(), artifacts.clone());
     let schema = Schema::compile(Cow::Owned(json!({"properties": properties})), "the schema of the documents")?;
     for problem in schema.problems(&Value::Object(subject)) {
@@ -97,22 +103,28 @@ fn schemas(
             None => found.push(format!("{name}: `{}`: {}", pointer::dotted(at), problem.message)),
         }
     }
-    Ok(())
+    Ok(found.is_empty())
 }
 
 const ARTIFACTS: &str = "artifacts.json";
 
 /// The schema of the collector config with the schema of every component in its place.
-fn collector_schema(document: &Document<'_>, bundles: &Bundles, found: &mut Collect, warnings: &mut Vec<String>) -> Result<Value> {
+fn collector_schema(
+    document: &Document<'_>,
+    bundles: &Bundles,
+    names: bool,
+    found: &mut Collect,
+    warnings: &mut Vec<String>,
+) -> Result<Value> {
     let value = &document.merged.value;
-    let mut whole = embedded::relevant("collector", &[value])?;
+    let mut whole = embedded::relevant("collector", &[value], names)?;
     for section in SECTIONS {
         let Some(bodies) = value.get(section).and_then(Value::as_object) else { continue };
         let mut components = Map::new();
         for (id, body) in bodies {
             let kind = id.split('/').next().unwrap_or(id);
             let at = pointer::join(&format!("/{section}"), id);
-            let Some(mut schema) = component_schema(section, kind, body, bundles)? else {
+            let Some(mut schema) = component_schema(section, kind, body, bundles, names)? else {
                 found.push(document.message(&at, &unknown_component(section, kind)));
                 continue;
             };
@@ -135,13 +147,13 @@ fn collector_schema(document: &Document<'_>, bundles: &Bundles, found: &mut Coll
 }
 
 /// The schema of a component type: ours, or one that a selected bundle brings.
-fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles) -> Result<Option<Value>> {
+fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles, names: bool) -> Result<Option<Value>> {
     if !is_component_type(kind) {
         return Ok(None);
     }
     let name = format!("collector/{section}/{kind}");
     if let Some(tree) = embedded::schema_tree(&name) {
-        return Ok(Some(schema::relevant(tree, &[body])));
+        return Ok(Some(schema::relevant(tree, &[body], names)));
     }
     for backend in &bundles.backends {
         let file = format!("schemas/{section}/{kind}.json");
@@ -261,7 +273,7 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
     let ids = |section: &str| -> Vec<&str> {
         config.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str).collect()
     };
-    let signals = embedded::schema_text("collector/signals")?;
+    let signals = embedded::tree("collector/signals")?;
     let connectors = ids("connectors");
     let mut used: Vec<(&str, String)> = Vec::new();
     // Per connector: the signals of the pipelines that feed it, and of those that it feeds.
@@ -282,7 +294,7 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
                 let defined = ids(section);
                 if defined.contains(&id) {
                     used.push((section, id.to_owned()));
-                    supports(document, &signals, section, id, signal, &here, found);
+                    supports(document, signals, section, id, signal, &here, found);
                 } else if section != "processors" && connectors.contains(&id) {
                     used.push((if section == "receivers" { "feeds" } else { "fed" }, id.to_owned()));
                     let side = sides.entry(id.to_owned()).or_insert_with(|| json!({"receivers": [], "exporters": []}));
@@ -322,34 +334,34 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
                 found.push(document.message(&at, &format!("a connector joins two pipelines, and {text}")));
             }
         }
-        connects(document, &signals, id, sides.get(id), found);
+        connects(document, signals, id, sides.get(id), found);
     }
     Ok(())
 }
 
 /// Reports a component in the pipeline of a signal that it does not take.
-fn supports(document: &Document<'_>, signals: &Value, section: &str, id: &str, signal: &str, at: &str, found: &mut Collect) {
+fn supports(document: &Document<'_>, signals: &'static Json, section: &str, id: &str, signal: &str, at: &str, found: &mut Collect) {
     let kind = id.split('/').next().unwrap_or(id);
-    let Some(takes) = signals.get(section).and_then(|table| table.get(kind)?.as_array()) else { return };
-    if !takes.iter().any(|one| one == signal) {
-        let takes = backticked(takes.iter().filter_map(Value::as_str));
+    let Some(takes) = signals.get(section).and_then(|table| table.get(kind)).map(Json::items) else { return };
+    if !takes.iter().any(|one| one.as_str() == Some(signal)) {
+        let takes = backticked(takes.iter().filter_map(Json::as_str));
         let one = section.trim_end_matches('s');
         found.push(document.message(at, &format!("the {one} `{id}` takes {takes}, not `{signal}`")));
     }
 }
 
 /// Reports a connector between signals that it does not connect.
-fn connects(document: &Document<'_>, signals: &Value, id: &str, sides: Option<&Value>, found: &mut Collect) {
+fn connects(document: &Document<'_>, signals: &'static Json, id: &str, sides: Option<&Value>, found: &mut Collect) {
     let kind = id.split('/').next().unwrap_or(id);
-    let (Some(table), Some(sides)) = (signals.get("connectors").and_then(|table| table.get(kind)?.as_object()), sides) else {
+    let (Some(table), Some(sides)) = (signals.get("connectors").and_then(|table| table.get(kind)), sides) else {
         return;
     };
     let entries = |side: &str| sides.get(side).and_then(Value::as_array).cloned().unwrap_or_default();
     for fed in entries("exporters") {
         let (from, at) = (fed[0].as_str().unwrap_or_default(), fed[1].as_str().unwrap_or_default());
-        let to: Vec<&str> = table.get(from).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let to: Vec<&str> = table.get(from).map_or(&[][..], Json::items).iter().filter_map(Json::as_str).collect();
         if to.is_empty() {
-            let known = backticked(table.keys().map(String::as_str));
+            let known = backticked(table.entries().iter().map(|(name, _)| *name));
             found.push(document.message(at, &format!("the connector `{id}` takes {known}, not `{from}`")));
         } else if !entries("receivers").iter().any(|feeds| to.contains(&feeds[0].as_str().unwrap_or_default())) {
             let to = backticked(to);
@@ -360,7 +372,7 @@ fn connects(document: &Document<'_>, signals: &Value, id: &str, sides: Option<&V
         let (to, at) = (feeds[0].as_str().unwrap_or_default(), feeds[1].as_str().unwrap_or_default());
         let from = entries("exporters").iter().any(|fed| {
             let from = fed[0].as_str().unwrap_or_default();
-            table.get(from).and_then(Value::as_array).is_some_and(|list| list.iter().any(|one| one == to))
+            table.get(from).is_some_and(|list| list.items().iter().any(|one| one.as_str() == Some(to)))
         });
         if !from && !entries("exporters").is_empty() {
             found.push(document.message(at, &format!("the connector `{id}` makes no `{to}` of what it is fed")));

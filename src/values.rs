@@ -42,13 +42,13 @@ pub fn values(
     }
     found.finish(())?;
 
-    let schema = embedded::schema_text("values")?;
-    let own = merge::merge(layers[1..].to_vec(), &schema, &[], "values.yaml")?;
+    let schema = embedded::tree("values")?;
+    let own = merge::merge(layers[1..].to_vec(), schema, &[], "values.yaml")?;
     let defaults = &bundles.platform.meta.defaults.values;
-    let mut all = merge::merge(layers, &schema, defaults, "values.yaml")?;
+    let mut all = merge::merge(layers, schema, defaults, "values.yaml")?;
     let config = bundles.platform.meta.collector_config.as_deref().unwrap_or_default();
     let before = all.value.pointer(config).cloned();
-    merge::patch(&mut all, &plan.patches, "values", &schema)?;
+    merge::patch(&mut all, &plan.patches, "values", schema)?;
     if all.value.pointer(config) != before.as_ref() {
         anyhow::bail!(
             "render.patches.values: `{config}` holds the collector config, which `collector.yaml` holds too; \
