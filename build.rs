@@ -53,10 +53,13 @@ fn tree(value: &Value, code: &mut String) {
     match value {
         Value::Null => code.push_str("Json::Null"),
         Value::Bool(value) => write!(code, "Json::Bool({value})").expect("strings take all"),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => write!(code, "Json::Whole({whole})").expect("strings take all"),
-            None => write!(code, "Json::Float({:?})", number.as_f64().expect("a finite number")).expect("strings take all"),
-        },
+        Value::Number(number) => {
+            let tree = match number.as_i64() {
+                Some(whole) => format!("Json::Whole({whole})"),
+                None => format!("Json::Float({:?})", number.as_f64().expect("a finite number")),
+            };
+            code.push_str(&tree);
+        }
         Value::String(text) => write!(code, "Json::Text({text:?})").expect("strings take all"),
         Value::Array(items) => {
             code.push_str("Json::List(&[");

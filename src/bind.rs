@@ -131,9 +131,8 @@ pub fn bind(
         }
     }
     found.finish(Bound {
-        collector_config: collector.map(|merged| {
-            reference::map_strings(&merged.value, &mut |text| reference::for_collector(text))
-        }),
+        collector_config: collector
+            .map(|merged| reference::map_strings(&merged.value, &mut |text| reference::for_collector(text))),
         collector: for_collector,
         openlineage: openlineage.map(|merged| merged.value.clone()),
         client,
@@ -238,7 +237,9 @@ impl Declared {
                 }
             }
         });
-        names.iter().for_each(|name| self.mark(name, user));
+        for name in &names {
+            self.mark(name, user);
+        }
         names
     }
 
@@ -284,10 +285,13 @@ fn lineage_namespace(
         let by_template = || strategy.template.as_ref().map(|text| text.replace("{environment}", &plan.environment));
         let Some(namespace) = plan.lineage_namespace.clone().or(by_option.clone()).or_else(by_template) else {
             let option = strategy.option.as_ref().map_or_else(String::new, |option| format!("`lineage.{option}` or "));
-            bail!("{label}: nothing says which lineage namespace its events carry; set {option}`render.lineage_namespace`");
+            bail!(
+                "{label}: nothing says which lineage namespace its events carry; set {option}`render.lineage_namespace`"
+            );
         };
         if strategy.strategy == "backend_managed" && by_option.is_none() && plan.lineage_namespace.is_none() {
-            let option = strategy.option.as_ref().map_or_else(String::new, |option| format!("--set lineage.{option}=… or "));
+            let option =
+                strategy.option.as_ref().map_or_else(String::new, |option| format!("--set lineage.{option}=… or "));
             let about = strategy.description.as_deref().unwrap_or("The backend decides which namespaces it takes.");
             warnings.push(format!(
                 "{label}: the lineage namespace is `{namespace}`. {about} Set it with {option}`render.lineage_namespace`"
@@ -338,7 +342,9 @@ fn lower(config: &Value, env: &mut Vec<Value>) -> Result<Value> {
     let mut done: Vec<&String> = Vec::new();
     for leaf in &leaves {
         // The outermost owner on the way to a leaf carries it, since a parent's variable overwrites its children's.
-        let Some(owner) = owners.iter().filter(|owner| holds(owner, leaf)).min_by_key(|owner| owner.len()) else { continue };
+        let Some(owner) = owners.iter().filter(|owner| holds(owner, leaf)).min_by_key(|owner| owner.len()) else {
+            continue;
+        };
         if done.contains(&owner) {
             continue;
         }
@@ -376,19 +382,16 @@ fn holds(owner: &str, leaf: &str) -> bool {
 
 /// Pointers to the leaves that hold a reference; a list with one inside is a leaf, since a variable cannot set an item.
 fn late_leaves(value: &Value, at: &str, leaves: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            for (key, item) in map {
-                late_leaves(item, &pointer::join(at, key), leaves);
-            }
+    if let Value::Object(map) = value {
+        for (key, item) in map {
+            late_leaves(item, &pointer::join(at, key), leaves);
         }
-        _ => {
-            let mut late = false;
-            reference::late_strings(value, "", &mut |_, _| late = true);
-            if late {
-                leaves.push(at.to_owned());
-            }
-        }
+        return;
+    }
+    let mut late = false;
+    reference::late_strings(value, "", &mut |_, _| late = true);
+    if late {
+        leaves.push(at.to_owned());
     }
 }
 
@@ -544,9 +547,6 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
             }
         }
     }
-    let dns = json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]});
-    collector.push(dns.clone());
-    workload.push(dns);
     found.finish((collector, workload))
 }
 
@@ -559,7 +559,13 @@ fn port(url: &str) -> Option<u16> {
     let plain = after.rsplit('}').next()?;
     match plain.rsplit_once(':') {
         Some((_, port)) => port.parse().ok(),
-        None if authority.starts_with("${env:") && authority.ends_with('}') && scheme != "https" && scheme != "http" => None,
+        None if authority.starts_with("${env:")
+            && authority.ends_with('}')
+            && scheme != "https"
+            && scheme != "http" =>
+        {
+            None
+        }
         None => match scheme {
             "https" | "grpcs" => Some(443),
             "http" => Some(80),

@@ -188,9 +188,9 @@ impl Bundle {
     /// A JSON file of the bundle.
     pub fn json(&self, name: &str) -> Result<Option<Value>> {
         let Some(bytes) = self.files.get(name) else { return Ok(None) };
-        serde_json::from_slice(bytes).map(Some).map_err(|error| {
-            anyhow!("{}/{name}:{}:{}: {error}", self.folder, error.line(), error.column())
-        })
+        serde_json::from_slice(bytes)
+            .map(Some)
+            .map_err(|error| anyhow!("{}/{name}:{}:{}: {error}", self.folder, error.line(), error.column()))
     }
 
     /// A JSON Schema of the bundle, compiled.
@@ -332,7 +332,11 @@ impl Library {
                             folder.display()
                         ));
                     } else if let Some(other) = folders.insert((kind, name.clone()), folder.clone()) {
-                        found.push(format!("{}: {kind}/{name} is also in {}; rename one", folder.display(), other.display()));
+                        found.push(format!(
+                            "{}: {kind}/{name} is also in {}; rename one",
+                            folder.display(),
+                            other.display()
+                        ));
                     }
                 }
             }
@@ -487,7 +491,9 @@ mod tests {
     fn every_built_in_bundle_fits_its_schema() {
         let schema = embedded::full_schema("bundle").unwrap();
         let library = Library::open(&[]).unwrap();
-        let all = Kind::ALL.into_iter().flat_map(|kind| library.names(kind).into_iter().map(move |name| format!("{kind}/{name}")));
+        let all = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| library.names(kind).into_iter().map(move |name| format!("{kind}/{name}")));
         for name in all.chain(["platform".to_owned()]) {
             let path = format!("templates/{name}/bundle.yaml");
             let text = std::str::from_utf8(embedded::file(&path).unwrap()).unwrap();

@@ -21,15 +21,41 @@ pub struct Origin {
 pub struct Given {
     value: Value,
     origins: BTreeMap<String, Origin>,
+    /// Below this pointer a null is a value; elsewhere it takes back what an earlier layer gave.
+    nulls_below: Option<&'static str>,
 }
 
 impl Given {
     /// The value of a manifest's node; `file` names the manifest.
     #[must_use]
     pub fn from_node(node: &Node, file: &str) -> Self {
-        let mut given = Given { value: node.to_value(), origins: BTreeMap::new() };
+        let mut given = Given { value: node.to_value(), ..Given::default() };
         note(node, file, "", &mut given.origins);
         given
+    }
+
+    /// Nothing yet, where nulls below a pointer will be values.
+    #[must_use]
+    pub fn with_nulls_below(pointer: &'static str) -> Self {
+        Given { nulls_below: Some(pointer), ..Given::default() }
+    }
+
+    fn keeps_null(&self, at: &str) -> bool {
+        self.nulls_below.is_some_and(|below| at.strip_prefix(below).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// Takes out every null that is no value.
+    pub fn drop_nulls(&mut self) {
+        let mut value = std::mem::take(&mut self.value);
+        self.drop_nulls_of(&mut value, "");
+        self.value = value;
+    }
+
+    fn drop_nulls_of(&self, value: &mut Value, at: &str) {
+        if let Value::Object(map) = value {
+            map.retain(|key, item| !item.is_null() || self.keeps_null(&pointer::join(at, key)));
+            map.iter_mut().for_each(|(key, item)| self.drop_nulls_of(item, &pointer::join(at, key)));
+        }
     }
 
     /// The value itself; null when nothing was given.
@@ -60,7 +86,7 @@ impl Given {
             .filter_map(|(at, origin)| Some((at.strip_prefix(pointer)?.to_owned(), origin.clone())))
             .filter(|(at, _)| at.is_empty() || at.starts_with('/'))
             .collect();
-        Given { value: value.clone(), origins }
+        Given { value: value.clone(), origins, nulls_below: None }
     }
 
     /// The origin of the value at a pointer, or of what holds it.
@@ -87,7 +113,7 @@ impl Given {
 
     fn layer_at(&mut self, at: &str, value: &Value, over_at: &str, over: &Given) {
         match value {
-            Value::Null => {
+            Value::Null if !self.keeps_null(at) => {
                 self.forget(at);
                 remove(&mut self.value, at);
             }
@@ -98,9 +124,11 @@ impl Given {
             }
             _ => {
                 self.forget(at);
-                set(&mut self.value, at, value.clone());
+                set(&mut self.value, at, &[], value.clone());
                 for (below, origin) in &over.origins {
-                    if let Some(rest) = below.strip_prefix(over_at).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+                    if let Some(rest) =
+                        below.strip_prefix(over_at).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+                    {
                         self.origins.insert(format!("{at}{rest}"), origin.clone());
                     }
                 }
@@ -108,21 +136,25 @@ impl Given {
         }
     }
 
-    /// Sets one value, making the maps and lists on the way; null removes it.
+    /// Sets one value, making the maps on the way; null removes it.
     pub fn set(&mut self, at: &str, value: Value, origin: Origin) {
+        self.set_in_lists(at, &[], value, origin);
+    }
+
+    /// Sets one value, making the maps and, at the pointers `lists`, the lists on the way; null removes it.
+    pub fn set_in_lists(&mut self, at: &str, lists: &[&str], value: Value, origin: Origin) {
         self.forget(at);
-        if value.is_null() {
+        if value.is_null() && !self.keeps_null(at) {
             remove(&mut self.value, at);
         } else {
-            set(&mut self.value, at, value);
+            set(&mut self.value, at, lists, value);
             self.origins.insert(at.to_owned(), origin);
         }
     }
 
     fn forget(&mut self, at: &str) {
-        self.origins.retain(|below, _| {
-            below.strip_prefix(at).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('/')))
-        });
+        self.origins
+            .retain(|below, _| below.strip_prefix(at).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('/'))));
     }
 }
 
@@ -144,22 +176,31 @@ fn note(node: &Node, file: &str, at: &str, origins: &mut BTreeMap<String, Origin
     }
 }
 
-/// Sets the value at a pointer; an index one past the end of a list appends.
-fn set(root: &mut Value, at: &str, value: Value) {
+/// Sets the value at a pointer, making what is missing: a list where `lists` says so, else a map.
+fn set(root: &mut Value, at: &str, lists: &[&str], value: Value) {
     let mut place = root;
+    let mut here = String::new();
     for token in pointer::tokens(at) {
-        let index = token.parse::<usize>().ok();
-        if let (Some(index), Value::Array(items)) = (index, &mut *place) {
-            while items.len() <= index {
-                items.push(Value::Null);
-            }
-        } else if !place.is_object() {
-            *place = Value::Object(Map::new());
+        if lists.contains(&here.as_str()) && !place.is_array() {
+            *place = Value::Array(Vec::new());
         }
+        here = pointer::join(&here, &token);
         place = match place {
-            Value::Array(items) => &mut items[index.unwrap_or_default()],
+            Value::Array(items) => {
+                let index: usize = token.parse().unwrap_or_default();
+                if items.len() <= index {
+                    items.resize(index + 1, Value::Null);
+                }
+                &mut items[index]
+            }
             Value::Object(map) => map.entry(token).or_insert(Value::Null),
-            _ => return,
+            other => {
+                *other = Value::Object(Map::new());
+                match other {
+                    Value::Object(map) => map.entry(token).or_insert(Value::Null),
+                    _ => return,
+                }
+            }
         };
     }
     *place = value;

@@ -54,9 +54,10 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let pipelines = merge::pipelines(&rendered);
     let more = json!({"pipelines": pipelines, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
-    let collector = match bundles.has(Kind::Telemetry) {
-        true => Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?),
-        false => None,
+    let collector = if bundles.has(Kind::Telemetry) {
+        Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?)
+    } else {
+        None
     };
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
     let workload = platform("workload.yaml.j2")?.map(|fragment| fragment.doc.into_value());

@@ -35,8 +35,7 @@ fn explain(error: &anyhow::Error) -> String {
     match error.downcast_ref::<Findings>().map(Findings::messages) {
         Some([one]) => format!("error: {one}"),
         Some(several) => {
-            let list: String = several.iter().map(|one| format!("\n  - {one}")).collect();
-            format!("error: {} things are wrong{list}", several.len())
+            format!("error: {} things are wrong\n  - {}", several.len(), several.join("\n  - "))
         }
         None => format!("error: {error:#}"),
     }

@@ -30,7 +30,8 @@ impl Merged {
     /// Where the value at a pointer is from: the layer, the template and the rendered line, or the patch.
     #[must_use]
     pub fn origin(&self, at: &str) -> Option<String> {
-        let under = |touched: &str| at.strip_prefix(touched).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let under =
+            |touched: &str| at.strip_prefix(touched).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if let Some((_, patch)) = self.patched.iter().rev().find(|(touched, _)| under(touched)) {
             return Some(patch.clone());
         }
@@ -38,15 +39,15 @@ impl Merged {
             let layer = self.layers.get(*layer)?;
             return Some(layer.place(layer.doc.nearest(at)));
         }
-        // The deepest place that a layer knows of; a list item is found by its value, since lists are merged.
-        let mut best: Option<(usize, String)> = None;
-        for layer in &self.layers {
+        // A layer that knows the whole path; a list item is found by its value, since lists are merged.
+        let whole = pointer::tokens(at).count();
+        let known = self.layers.iter().find_map(|layer| {
             let (depth, node) = self.locate(&layer.doc, at);
-            if depth > 0 && best.as_ref().is_none_or(|(known, _)| depth > *known) {
-                best = Some((depth, layer.place(node)));
-            }
-        }
-        best.map(|(_, place)| place)
+            (depth == whole && whole > 0).then(|| layer.place(node))
+        });
+        // Else a patch below it made it.
+        let below = |touched: &str| touched.strip_prefix(at).is_some_and(|rest| rest.starts_with('/'));
+        known.or_else(|| self.patched.iter().rev().find(|(touched, _)| below(touched)).map(|(_, patch)| patch.clone()))
     }
 
     /// How deep a layer's document knows the path, and the node there.
@@ -75,7 +76,8 @@ impl Merged {
 
 /// Merges layers, the first of which is the platform's: what stands under `defaults` in it yields to one bundle.
 pub fn merge(layers: Vec<Fragment>, schema: &'static Json, defaults: &[String], document: &str) -> Result<Merged> {
-    let mut merge = Merge { schema, defaults, document, layers: &layers, yielded: Vec::new(), found: Collect::default() };
+    let mut merge =
+        Merge { schema, defaults, document, layers: &layers, yielded: Vec::new(), found: Collect::default() };
     let mut value = Value::Object(Map::new());
     for (index, layer) in layers.iter().enumerate() {
         merge.node(&mut value, &layer.doc, Some(schema), "", index);
@@ -93,7 +95,8 @@ pub fn pipelines(rendered: &[Rendered]) -> Vec<String> {
         let docs = rendered.iter().filter_map(|one| one.collector.as_ref());
         docs.filter_map(|one| one.doc.get("service")?.get("pipelines")).any(|pipelines| pipelines.get(name).is_some())
     };
-    let names = ["", "/full"].iter().flat_map(|suffix| ["traces", "metrics", "logs"].map(|signal| format!("{signal}{suffix}")));
+    let names =
+        ["", "/full"].iter().flat_map(|suffix| ["traces", "metrics", "logs"].map(|signal| format!("{signal}{suffix}")));
     names.filter(|name| has(name)).collect()
 }
 
@@ -114,9 +117,9 @@ fn owners(merged: &Merged) -> Result<()> {
     for (index, layer) in merged.layers.iter().enumerate().skip(1) {
         for section in ["receivers", "processors", "exporters", "extensions", "connectors"] {
             for (id, node) in layer.doc.get(section).map(Node::entries).unwrap_or_default() {
-                let twin = merged.layers[1..index].iter().find_map(|other| {
-                    other.doc.get(section)?.get(&id.name).map(|node| other.place(node))
-                });
+                let twin = merged.layers[1..index]
+                    .iter()
+                    .find_map(|other| other.doc.get(section)?.get(&id.name).map(|node| other.place(node)));
                 if let Some(twin) = twin {
                     found.push(format!(
                         "collector.yaml: `{section}.{}` is defined by {twin} and by {}; name it with `component(…)`, which gives \
@@ -288,7 +291,9 @@ pub fn patch(merged: &mut Merged, patches: &Given, name: &str, schema: &'static 
     let at = format!("/{name}");
     let Some(patch) = patches.get(&at).filter(|patch| !patch.is_null()) else { return Ok(()) };
     let given = patches.part(&at);
-    let place = |pointer: &str| given.origin(pointer).map_or_else(|| "render.patches".to_owned(), |origin| origin.place.clone());
+    let place = |pointer: &str| {
+        given.origin(pointer).map_or_else(|| "render.patches".to_owned(), |origin| origin.place.clone())
+    };
     let before = merged.value.clone();
     if let Some(operations) = patch.as_array() {
         for (index, operation) in operations.iter().enumerate() {
@@ -320,8 +325,10 @@ fn op(operation: &Value) -> &str {
 
 /// The library's reason without the path, which our message names.
 fn reason(error: &anyhow::Error) -> String {
-    let text = error.root_cause().to_string();
-    text.split(" at path ").next().unwrap_or(&text).to_owned()
+    match error.downcast_ref::<json_patch::PatchError>() {
+        Some(error) => error.kind.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// Which part of a path is there, when the rest is not.
@@ -331,7 +338,8 @@ fn missing_part(document: &Value, path: &str) -> String {
         let next = pointer::join(&known, &token);
         if document.pointer(&next).is_none() {
             let keys = document.pointer(&known).and_then(Value::as_object);
-            let meant = crate::finding::did_you_mean(&token, keys.into_iter().flat_map(|map| map.keys().map(String::as_str)));
+            let meant =
+                crate::finding::did_you_mean(&token, keys.into_iter().flat_map(|map| map.keys().map(String::as_str)));
             let shown = if known.is_empty() { "/" } else { &known };
             return format!(" (`{shown}` is there, `{token}` is not{meant})");
         }

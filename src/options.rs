@@ -54,7 +54,8 @@ pub fn resolve(bundles: &Bundles, plan: &Plan) -> Result<Options> {
 /// `label` names the bundle in messages, `prefix` is what stands before an option on the command line.
 fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &str) -> Result<Resolved> {
     let name = "options.schema.json";
-    let text = bundle.json(name)?.unwrap_or_else(|| serde_json::json!({"type": "object", "additionalProperties": false}));
+    let text =
+        bundle.json(name)?.unwrap_or_else(|| serde_json::json!({"type": "object", "additionalProperties": false}));
     type_set_values(&mut given, &text);
     if given.value().is_null() {
         given = Given::default();
@@ -67,14 +68,14 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
     let mut found = Collect::default();
     let schema = Schema::compile(std::borrow::Cow::Borrowed(&text), &format!("{}/{name}", bundle.folder))?;
     for problem in schema.problems(&set) {
-        found.push(message(&given, &problem.pointer, &problem.message, label, prefix));
+        found.push(message(&given, &set, &problem.pointer, &problem.message, label, prefix));
     }
     found.finish(())?;
     let mut found = Collect::default();
     if let Some(policy) = bundle.schema(&format!("policy/{profile}.json"))? {
         for problem in policy.problems(&set) {
             let text = format!("{} (policy of the {profile} profile)", problem.message);
-            found.push(message(&given, &problem.pointer, &text, label, prefix));
+            found.push(message(&given, &set, &problem.pointer, &text, label, prefix));
         }
     }
     let mut passthrough = Map::new();
@@ -91,13 +92,14 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
 }
 
 /// The place an option was given, or the bundle when nobody gave it, and what is wrong.
-fn message(given: &Given, at: &str, text: &str, label: &str, prefix: &str) -> String {
+fn message(given: &Given, set: &Value, at: &str, text: &str, label: &str, prefix: &str) -> String {
     let option = pointer::dotted(at);
     let place = given.origin(at).map(|origin| origin.place.as_str()).filter(|place| !place.is_empty());
     let subject = if option.is_empty() { "the options".to_owned() } else { format!("option `{option}`") };
     match place {
         Some(place) => format!("{place}: {subject} of {label}: {text}"),
         None if option.is_empty() => format!("{label}: {text}"),
+        None if set.pointer(at).is_some_and(Value::is_object) => format!("{label}: {subject}: {text}"),
         None => format!("{label}: {subject}: {text} (set it with --set {prefix}.{option}=…)"),
     }
 }
@@ -124,7 +126,7 @@ fn fill(root: &Value, schema: &Value, given: &Value, profile: &str, into: &mut M
             fill(root, below, value.unwrap_or(&Value::Null), profile, &mut map);
             Value::Object(map)
         } else {
-            let default = below.get(&format!("x-default-{profile}")).or_else(|| below.get("default"));
+            let default = below.get(format!("x-default-{profile}")).or_else(|| below.get("default"));
             value.or(default).cloned().unwrap_or(Value::Null)
         };
         into.insert(key.clone(), filled);
@@ -139,9 +141,12 @@ fn fill(root: &Value, schema: &Value, given: &Value, profile: &str, into: &mut M
 
 fn without_nulls(value: &Value) -> Value {
     match value {
-        Value::Object(map) => {
-            Value::Object(map.iter().filter(|(_, item)| !item.is_null()).map(|(key, item)| (key.clone(), without_nulls(item))).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(_, item)| !item.is_null())
+                .map(|(key, item)| (key.clone(), without_nulls(item)))
+                .collect(),
+        ),
         other => other.clone(),
     }
 }

@@ -98,7 +98,7 @@ pub fn for_collector(text: &str) -> String {
 }
 
 /// The text as Kubernetes reads it in `env[].value`: references become `$(NAME)`, a literal `$` is written `$$`, since
-/// Kubernetes makes one `$` of every two, wherever they stand (k8s.io/kubernetes 1.34, third_party/forked/golang/expansion).
+/// Kubernetes makes one `$` of every two, wherever they stand (Kubernetes 1.34, package `expansion`).
 #[must_use]
 pub fn for_kubernetes(text: &str) -> String {
     lowered(text, |literal| literal.replace('$', "$$"), |name| format!("$({name})"))

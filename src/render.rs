@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow, bail};
 use minijinja::value::{Object, Serde, Value as Jinja};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::bundle::{Backend, Bundle, Bundles};
 use crate::finding::Collect;
@@ -108,10 +109,13 @@ impl Renderer {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(RECURSION);
         environment.add_filter("helm_tpl", helm_tpl);
+        environment.add_filter("checksum", checksum);
+        environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
         let shared = Arc::clone(&tokens);
         environment.set_formatter(move |out, state, value| {
             let json = to_json(state, value)?;
-            let mut tokens = shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
+            let mut tokens =
+                shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
             let number = tokens.values.len();
             if tokens.fail_at == Some(number) || has_token(&json) {
                 return Err(Error::new(ErrorKind::InvalidOperation, "glued"));
@@ -130,7 +134,8 @@ impl Renderer {
         if source.contains([OPEN, CLOSE]) {
             bail!("{path}: holds a private-use character (U+E0F0 or U+E0F1), which the engine keeps for itself");
         }
-        let (text, values) = self.text(&path, source, context, None).map_err(|error| explain_jinja(&error, &path, source))?;
+        let (text, values) =
+            self.text(&path, source, context, None).map_err(|error| explain_jinja(&error, &path, source))?;
         let glued = |token: usize| self.glued(&path, source, context, token);
         if let Some(token) = quoted(&text) {
             return Err(glued(token));
@@ -145,12 +150,24 @@ impl Renderer {
         let fragment = Fragment { label: label.to_owned(), file: path, doc, text, values };
         let mut found = Collect::default();
         fragment.doc.doubts(&mut |at, doubt| {
-            found.push(format!("{}, rendered line {} (`{}`): {}", fragment.file, at.line, fragment.line(at.line), explain(doubt)));
+            found.push(format!(
+                "{}, rendered line {} (`{}`): {}",
+                fragment.file,
+                at.line,
+                fragment.line(at.line),
+                explain(doubt)
+            ));
         });
         found.finish(Some(fragment))
     }
 
-    fn text(&self, path: &str, source: &str, context: &Jinja, fail_at: Option<usize>) -> Result<(String, Vec<Value>), Error> {
+    fn text(
+        &self,
+        path: &str,
+        source: &str,
+        context: &Jinja,
+        fail_at: Option<usize>,
+    ) -> Result<(String, Vec<Value>), Error> {
         if let Ok(mut tokens) = self.tokens.lock() {
             *tokens = Tokens { values: Vec::new(), fail_at };
         }
@@ -158,7 +175,8 @@ impl Renderer {
         let template = self.environment.template_from_named_str(path, source)?;
         template.render_captured_to(context.clone(), &mut out)?;
         let values = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.values)).unwrap_or_default();
-        let text = String::from_utf8(out.0).map_err(|_| Error::new(ErrorKind::InvalidOperation, "the output is not UTF-8"))?;
+        let text =
+            String::from_utf8(out.0).map_err(|_| Error::new(ErrorKind::InvalidOperation, "the output is not UTF-8"))?;
         Ok((text, values))
     }
 
@@ -289,10 +307,14 @@ fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
         .map_or_else(String::new, |text| format!(" (`{}`)", text.trim()));
     let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
     let what = match error.kind() {
-        ErrorKind::OutOfFuel => format!("the template runs away: it used up its {FUEL} instructions; shorten its loops"),
-        ErrorKind::UndefinedError => "a variable or key that is not defined; templates see `options`, `id`, `environment`, \
+        ErrorKind::OutOfFuel => {
+            format!("the template runs away: it used up its {FUEL} instructions; shorten its loops")
+        }
+        ErrorKind::UndefinedError => {
+            "a variable or key that is not defined; templates see `options`, `id`, `environment`, \
                                       `profile`, `collector`, `secrets`, `files`, `component()` and `service()`"
-            .to_owned(),
+                .to_owned()
+        }
         ErrorKind::InvalidOperation if error.detail() == Some("glued") => {
             "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes or text around it; \
              write for example {{ \"https://\" ~ host }}"
@@ -309,9 +331,17 @@ fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
 
 /// Escapes `{{` in every string for charts that run values through Helm's `tpl`.
 fn helm_tpl(value: Jinja) -> Result<Jinja, Error> {
-    let json = serde_json::to_value(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let json =
+        serde_json::to_value(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     let escaped = reference::map_strings(&json, &mut |text| text.replace("{{", "{{`{{`}}"));
     Ok(Jinja::from(Serde(&escaped)))
+}
+
+/// A short digest of a value, for labels that make pods restart when the value changes.
+fn checksum(value: Jinja) -> Result<String, Error> {
+    let text =
+        serde_json::to_string(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    Ok(Sha256::digest(text).iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }
 
 /// A mapping that notes which of its keys a template asked for.
@@ -343,7 +373,9 @@ struct Context {
 
 impl Context {
     fn asked(&self) -> Asked {
-        let take = |list: &Arc<Mutex<Vec<String>>>| list.lock().map(|mut names| std::mem::take(&mut *names)).unwrap_or_default();
+        let take = |list: &Arc<Mutex<Vec<String>>>| {
+            list.lock().map(|mut names| std::mem::take(&mut *names)).unwrap_or_default()
+        };
         Asked { secrets: take(&self.secrets), files: take(&self.files) }
     }
 }
@@ -393,7 +425,10 @@ fn context(backend: &Backend, resolved: &Resolved, common: &[(&'static str, Jinj
         let entry = serde_json::json!({"name": backend.selection.secret.name, "key": key});
         (name.to_owned(), Jinja::from(Serde(&entry)))
     });
-    let files = meta.files.iter().map(|(name, file)| (name.to_owned(), Jinja::from(format!("{}/{}", mount_path(&id), file.key))));
+    let files = meta
+        .files
+        .iter()
+        .map(|(name, file)| (name.to_owned(), Jinja::from(format!("{}/{}", mount_path(&id), file.key))));
     let noted = |entries: Vec<(String, Jinja)>| {
         let asked = Arc::new(Mutex::new(Vec::new()));
         (Jinja::from_object(Noted { entries, asked: Arc::clone(&asked) }), asked)
@@ -442,8 +477,15 @@ pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &
             Kind::Telemetry => ("collector.yaml.j2", collector.is_some()),
             Kind::Lineage => ("openlineage.yaml.j2", openlineage.is_some()),
         };
+        let folder = &backend.bundle.folder;
         if !have && found.is_empty() {
-            found.push(format!("{}: a {kind} bundle needs a {wanted}", backend.bundle.folder));
+            found.push(format!("{folder}: a {kind} bundle needs a {wanted}"));
+        }
+        if connections.is_none() && found.is_empty() {
+            found.push(format!(
+                "{folder}: a bundle needs a connections.yaml.j2, which tells the network policy what must be reached; \
+                 `[]` says that nothing is"
+            ));
         }
         all.push(Rendered { collector, openlineage, connections, values, values_asked, files });
     }
@@ -459,15 +501,18 @@ pub fn platform(
     file: &str,
     more: &Value,
 ) -> Result<Option<Fragment>> {
-    let mut entries: Vec<(Cow<'static, str>, Jinja)> = common(plan, &options.platform)
-        .into_iter()
-        .map(|(name, value)| (Cow::Borrowed(name), value))
-        .collect();
+    let mut entries: Vec<(Cow<'static, str>, Jinja)> =
+        common(plan, &options.platform).into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
     entries.push((Cow::Borrowed("options"), Jinja::from(Serde(&options.platform.all))));
     for (name, value) in more.as_object().into_iter().flatten() {
         entries.push((Cow::Owned(name.clone()), Jinja::from(Serde(value))));
     }
-    renderer.fragment(&bundles.platform, file, "platform", &Jinja::from(entries.into_iter().collect::<BTreeMap<_, _>>()))
+    renderer.fragment(
+        &bundles.platform,
+        file,
+        "platform",
+        &Jinja::from(entries.into_iter().collect::<BTreeMap<_, _>>()),
+    )
 }
 
 /// Gives the references of a selection with a name of its own that selection's variables.

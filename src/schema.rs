@@ -75,7 +75,8 @@ impl<'a> Schema<'a> {
         // The nearest message that the schema's author wrote for this case; unknown keys explain themselves.
         let written = schemas.iter().rev().find_map(|schema| schema.get("x-message")?.as_str());
         match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let properties = schemas.last().and_then(|schema| schema.get("properties")?.as_object());
                 let known: Vec<&str> = properties.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
                 for key in unexpected {
@@ -103,20 +104,21 @@ impl<'a> Schema<'a> {
                         })
                     })
                     .min_by_key(|errors| errors.len());
-                match meant {
-                    Some(errors) => errors.iter().for_each(|inner| self.explain(inner, problems)),
-                    None => {
-                        let types: Vec<String> = context
-                            .iter()
-                            .flatten()
-                            .filter_map(|inner| match inner.kind() {
-                                ValidationErrorKind::Type { kind } => Some(types(kind)),
-                                _ => None,
-                            })
-                            .collect();
-                        push(at, format!("must be {}, not {}", types.join(" or "), describe(error.instance())));
+                if let Some(errors) = meant {
+                    for inner in errors {
+                        self.explain(inner, problems);
                     }
+                    return;
                 }
+                let types: Vec<String> = context
+                    .iter()
+                    .flatten()
+                    .filter_map(|inner| match inner.kind() {
+                        ValidationErrorKind::Type { kind } => Some(types(kind)),
+                        _ => None,
+                    })
+                    .collect();
+                push(at, format!("must be {}, not {}", types.join(" or "), describe(error.instance())));
             }
             ValidationErrorKind::PropertyNames { error: inner } => {
                 let key = inner.instance().as_str().unwrap_or_default();
@@ -161,7 +163,10 @@ fn reason(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&Value> = options.as_array().into_iter().flatten().collect();
             let words: Vec<String> = options.iter().map(|option| plain(option)).collect();
-            let meant = error.instance().as_str().map_or_else(String::new, |word| did_you_mean(word, words.iter().map(String::as_str)));
+            let meant = error
+                .instance()
+                .as_str()
+                .map_or_else(String::new, |word| did_you_mean(word, words.iter().map(String::as_str)));
             format!("must be one of {}, not {given}{meant}", backticked(words.iter().map(String::as_str)))
         }
         ValidationErrorKind::Constant { expected_value } => format!("must be `{}`, not {given}", plain(expected_value)),
@@ -170,12 +175,12 @@ fn reason(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Maximum { limit } => format!("must be at most {limit}, not {given}"),
         ValidationErrorKind::ExclusiveMinimum { limit } => format!("must be more than {limit}, not {given}"),
         ValidationErrorKind::ExclusiveMaximum { limit } => format!("must be less than {limit}, not {given}"),
-        ValidationErrorKind::MinLength { limit: 1 } => "must not be empty".to_owned(),
-        ValidationErrorKind::MinItems { limit: 1 } => "must not be empty".to_owned(),
+        ValidationErrorKind::MinLength { limit: 1 }
+        | ValidationErrorKind::MinItems { limit: 1 }
+        | ValidationErrorKind::MinProperties { limit: 1 } => "must not be empty".to_owned(),
         ValidationErrorKind::MaxLength { limit } => format!("must have at most {limit} characters"),
         ValidationErrorKind::UniqueItems => "must not hold the same item twice".to_owned(),
         ValidationErrorKind::FalseSchema => "is not allowed here".to_owned(),
-        ValidationErrorKind::MinProperties { limit: 1 } => "must not be empty".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -281,13 +286,21 @@ impl Pruning {
                 ),
                 "patternProperties" | "dependentSchemas" => {
                     let inner = if *key == "dependentSchemas" { values.to_vec() } else { children() };
-                    Value::Object(schema.entries().iter().map(|(key, schema)| ((*key).to_owned(), below(schema, &inner))).collect())
+                    Value::Object(
+                        schema
+                            .entries()
+                            .iter()
+                            .map(|(key, schema)| ((*key).to_owned(), below(schema, &inner)))
+                            .collect(),
+                    )
                 }
                 "additionalProperties" | "items" | "contains" => below(schema, &children()),
                 // Names are strings: no property of theirs could be asked.
                 "propertyNames" => below(schema, &[]),
                 "if" | "then" | "else" | "not" => below(schema, values),
-                "allOf" | "anyOf" | "oneOf" => Value::Array(schema.items().iter().map(|schema| below(schema, values)).collect()),
+                "allOf" | "anyOf" | "oneOf" => {
+                    Value::Array(schema.items().iter().map(|schema| below(schema, values)).collect())
+                }
                 _ => schema.to_value(),
             };
             pruned.insert((*key).to_owned(), value);
@@ -347,12 +360,7 @@ pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 /// Calls `visit` with every value below `value` and each subschema that describes it, alternatives included.
-pub fn annotated<'a>(
-    root: &'a Value,
-    value: &Value,
-    at: &str,
-    visit: &mut impl FnMut(&'a Value, &Value, &str),
-) {
+pub fn annotated<'a>(root: &'a Value, value: &Value, at: &str, visit: &mut impl FnMut(&'a Value, &Value, &str)) {
     annotated_below(root, root, value, at, visit);
 }
 
@@ -449,7 +457,12 @@ mod tests {
 
     #[test]
     fn a_schema_that_does_not_compile_is_an_error() {
-        for schema in [json!({"type": "strin"}), json!({"pattern": "("}), json!({"$ref": "#/$defs/gone"}), json!({"required": "a"})] {
+        for schema in [
+            json!({"type": "strin"}),
+            json!({"pattern": "("}),
+            json!({"$ref": "#/$defs/gone"}),
+            json!({"required": "a"}),
+        ] {
             let error = Schema::compile(Cow::Owned(schema), "a.json").unwrap_err().to_string();
             assert!(error.starts_with("a.json: the schema does not compile"), "{error}");
         }

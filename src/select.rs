@@ -120,7 +120,13 @@ const LEGACY: &str = "observability";
 
 /// Reads the manifests and flags of a request.
 pub fn select(request: &Request) -> Result<Plan> {
-    let mut layers = Layers::default();
+    let mut layers = Layers {
+        // A merge patch removes with null.
+        render: Given::with_nulls_below("/patches"),
+        telemetry: Vec::new(),
+        lineage: Vec::new(),
+        legacy: None,
+    };
     let mut found = Collect::default();
     for path in &request.manifests {
         if let Some(manifest) = found.ok(read_manifest(path)) {
@@ -143,6 +149,7 @@ pub fn select(request: &Request) -> Result<Plan> {
             render.set(key, Value::String(value.clone()), Origin { place: flag.to_owned(), text: None });
         }
     }
+    render.drop_nulls();
     check_render(&mut render)?;
 
     let mut warnings = Vec::new();
@@ -224,9 +231,8 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         bail!("{file}: the file has {size} bytes; the limit is {}", yaml::MAX_BYTES);
     }
     let bytes = std::fs::read(path).with_context(|| format!("{file}: cannot be read"))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        anyhow::anyhow!("{file}: not UTF-8 at byte {}", error.utf8_error().valid_up_to())
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| anyhow::anyhow!("{file}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
     let root = yaml::read(&text, &file)?;
     let mut found = Collect::default();
     if root.entries().is_empty() && root.to_value() != Value::Object(Map::new()) {
@@ -243,8 +249,11 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
     }
     // What is in doubt would only be told a second time by the schema.
     if found.is_empty() {
-        let value = root.to_value();
-        for problem in embedded::schema("manifest", &[&value])?.problems(&value) {
+        let mut given = Given::with_nulls_below("/render/patches");
+        given.layer(&Given::from_node(&root, &file));
+        given.drop_nulls();
+        let value = given.value();
+        for problem in embedded::schema("manifest", &[value])?.problems(value) {
             let (key, node) = (pointer::dotted(&problem.pointer), root.nearest(&problem.pointer));
             let at = key_position(&root, &problem.pointer).unwrap_or(node.at);
             found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
@@ -280,16 +289,19 @@ fn misspelled(node: &Node, ours: &[&str], file: &str, under: &str, found: &mut C
         }
         let folded = name.replace('-', "_");
         let close = nearest(&folded, ours.iter().copied()).filter(|candidate| {
-            strsim::damerau_levenshtein(&folded, candidate) <= 2 || (candidate.contains('_') && candidate.starts_with(&folded))
+            strsim::damerau_levenshtein(&folded, candidate) <= 2
+                || (candidate.contains('_') && candidate.starts_with(&folded))
         });
         if let Some(candidate) = close {
-            found.push(format!("{file}:{}:{}: `{under}{name}` is no key of ours; did you mean `{under}{candidate}`?", at.line, at.column));
+            found.push(format!(
+                "{file}:{}:{}: `{under}{name}` is no key of ours; did you mean `{under}{candidate}`?",
+                at.line, at.column
+            ));
         }
     }
 }
 
 /// The manifests laid over each other, our sections only.
-#[derive(Default)]
 struct Layers {
     render: Given,
     telemetry: Vec<Given>,
@@ -323,7 +335,9 @@ impl Layers {
                     let over = normal(over);
                     match list.as_mut_slice() {
                         // Another type is another backend: what was configured before was not meant for it.
-                        [one] if over.text("/type").is_none_or(|name| one.text("/type") == Some(name)) => one.layer(&over),
+                        [one] if over.text("/type").is_none_or(|name| one.text("/type") == Some(name)) => {
+                            one.layer(&over);
+                        }
                         _ => *list = vec![over],
                     }
                 }
@@ -356,7 +370,7 @@ impl Layers {
         let mut lines = String::new();
         for kind in Kind::ALL {
             let name = pair.get(kind.name()).and_then(Value::as_str).unwrap_or_default();
-            lines += &format!("\n    {}: {name}", kind.key());
+            lines.extend(["\n    ", kind.key(), ": ", name]);
             let mut one = Given::default();
             one.set("/type", Value::String(name.to_owned()), Origin { place: place.clone(), text: None });
             self.backends(kind).push(one);
@@ -405,16 +419,20 @@ fn with_flags(kind: Kind, given: Vec<Given>, flags: &[String]) -> Vec<Given> {
 fn found_all(kind: Kind, given: Vec<Given>, selections: &mut Vec<Selection>) -> Result<()> {
     let mut found = Collect::default();
     let first = selections.len();
-    for one in given {
+    for mut one in given {
+        one.drop_nulls();
         let place = one.origin("/type").or(one.origin("")).map_or_else(String::new, |origin| origin.place.clone());
         let Some(bundle) = one.text("/type").map(str::to_owned) else {
-            found.push(format!("{place}: the selection under `plugins.{}` has no `type`; name the backend", kind.key()));
+            found
+                .push(format!("{place}: the selection under `plugins.{}` has no `type`; name the backend", kind.key()));
             continue;
         };
         let id = one.text("/name").unwrap_or(&bundle).to_owned();
         if !is_id(&bundle) || !is_id(&id) {
             let wrong = if is_id(&bundle) { &id } else { &bundle };
-            found.push(format!("{place}: `{wrong}` cannot name a backend: use a-z, 0-9 and single dashes, at most 40 characters"));
+            found.push(format!(
+                "{place}: `{wrong}` cannot name a backend: use a-z, 0-9 and single dashes, at most 40 characters"
+            ));
             continue;
         }
         if let Some(other) = selections[first..].iter().find(|other| other.id == id) {
@@ -430,7 +448,9 @@ fn found_all(kind: Kind, given: Vec<Given>, selections: &mut Vec<Selection>) -> 
                 Ok(version) => Some(version),
                 Err(error) => {
                     let place = one.origin("/version").map_or(place.as_str(), |origin| &origin.place);
-                    found.push(format!("{place}: `version: {text}` is no version requirement ({error}); write for example `^0.1`"));
+                    found.push(format!(
+                        "{place}: `version: {text}` is no version requirement ({error}); write for example `^0.1`"
+                    ));
                     continue;
                 }
             },
@@ -483,7 +503,8 @@ fn assignments(request: &Request) -> Result<Vec<Assignment>> {
 
 fn apply(given: &mut Given, prefix: &str, one: &Assignment) {
     let at = &one.pointer[prefix.len()..];
-    given.set(at, one.value.clone(), Origin { place: one.place.clone(), text: one.text.clone() });
+    let lists: Vec<&str> = one.lists.iter().filter_map(|list| list.strip_prefix(prefix)).collect();
+    given.set_in_lists(at, &lists, one.value.clone(), Origin { place: one.place.clone(), text: one.text.clone() });
 }
 
 /// Gives each `--set telemetry.…` and `--set lineage.…` to the selection that it means.
@@ -551,6 +572,10 @@ fn user_variables(render: &Given) -> Vec<UserVariable> {
         .into_iter()
         .flatten()
         .filter(|(variable, _)| reference::is_name(variable))
-        .map(|(variable, value)| UserVariable { variable: variable.clone(), name: text(value, "name"), key: text(value, "key") })
+        .map(|(variable, value)| UserVariable {
+            variable: variable.clone(),
+            name: text(value, "name"),
+            key: text(value, "key"),
+        })
         .collect()
 }

@@ -14,6 +14,8 @@ use crate::pointer;
 pub struct Assignment {
     /// The path, as a JSON pointer.
     pub pointer: String,
+    /// Pointers to what the path treats as lists (`a[0]`).
+    pub lists: Vec<String>,
     /// The value.
     pub value: Value,
     /// The text as it was given, where the schema decides the type.
@@ -52,15 +54,15 @@ pub fn parse(flag: Flag, text: &str) -> Result<Vec<Assignment>> {
         let Some(value) = value else {
             bail!("{} {text}: `{path}` has no value; write KEY=VALUE", flag.name());
         };
-        let pointer = path_pointer(path).with_context(|| format!("{} {text}", flag.name()))?;
+        let (pointer, lists) = path_pointer(path).with_context(|| format!("{} {text}", flag.name()))?;
         let place = format!("{} {path}", flag.name());
         if flag == Flag::SetJson {
             let value = serde_json::from_str(value).with_context(|| format!("{place}: `{value}` is not JSON"))?;
-            assignments.push(Assignment { pointer, value, text: None, place });
+            assignments.push(Assignment { pointer, lists, value, text: None, place });
             break;
         }
         let (value, text, tail) = value_of(flag, value).with_context(|| place.clone())?;
-        assignments.push(Assignment { pointer, value, text, place });
+        assignments.push(Assignment { pointer, lists, value, text, place });
         rest = tail;
     }
     if assignments.is_empty() {
@@ -145,8 +147,10 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-fn path_pointer(path: &str) -> Result<String> {
+/// The pointer of a path, and the pointers on the way to what it treats as lists.
+fn path_pointer(path: &str) -> Result<(String, Vec<String>)> {
     let mut at = String::new();
+    let mut lists = Vec::new();
     let mut rest = Some(path);
     while let Some(text) = rest {
         let (segment, next) = split(text, '.');
@@ -158,14 +162,17 @@ fn path_pointer(path: &str) -> Result<String> {
         at = pointer::join(&at, &unescape(name));
         while let Some(text) = indices {
             let Some((index, tail)) = text.split_once(']') else { bail!("`{path}` is not a path: `[` is not closed") };
-            let index: usize = index.parse().ok().filter(|index| *index < 1000).with_context(|| {
-                format!("`{path}` is not a path: `{index}` is not an index between 0 and 999")
-            })?;
+            let index: usize = index
+                .parse()
+                .ok()
+                .filter(|index| *index < 1000)
+                .with_context(|| format!("`{path}` is not a path: `{index}` is not an index between 0 and 999"))?;
+            lists.push(at.clone());
             at = pointer::join(&at, &index.to_string());
             indices = tail.strip_prefix('[');
         }
     }
-    Ok(at)
+    Ok((at, lists))
 }
 
 #[cfg(test)]

@@ -49,10 +49,11 @@ pub fn validate(
 ) -> Result<Vec<String>> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
-    let documents: Vec<Document<'_>> = [("collector.yaml", collector), ("openlineage.yml", openlineage), ("values.yaml", Some(values))]
-        .into_iter()
-        .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
-        .collect();
+    let documents: Vec<Document<'_>> =
+        [("collector.yaml", collector), ("openlineage.yml", openlineage), ("values.yaml", Some(values))]
+            .into_iter()
+            .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
+            .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
     if !schemas(&documents, artifacts, bundles, false, &mut Collect::default(), &mut warnings)? {
         schemas(&documents, artifacts, bundles, true, &mut found, &mut warnings)?;
@@ -204,7 +205,9 @@ fn annotations(document: &Document<'_>, schema: &Value, found: &mut Collect) {
         {
             let known = listed.into_iter().flatten().filter_map(Value::as_str);
             let meant = did_you_mean(id, known);
-            found.push(document.message(at, &format!("the extension `{id}` is not listed in `service.extensions`{meant}")));
+            found.push(
+                document.message(at, &format!("the extension `{id}` is not listed in `service.extensions`{meant}")),
+            );
         }
         for pair in schema.get("x-ascending").and_then(Value::as_array).into_iter().flatten() {
             if let Some(text) = descending(pair, schema, value) {
@@ -231,7 +234,8 @@ fn descending(pair: &Value, schema: &Value, value: &Value) -> Option<String> {
     let unlimited = flag("zero_is_unlimited") && high == 0.0;
     let wrong = if flag("strict") { low >= high } else { low > high };
     let relation = if flag("strict") { "less than" } else { "at most" };
-    (wrong && !unlimited).then(|| format!("`{lower}` must be {relation} `{upper}`: they are {low} and {high}, defaults counted"))
+    (wrong && !unlimited)
+        .then(|| format!("`{lower}` must be {relation} `{upper}`: they are {low} and {high}, defaults counted"))
 }
 
 /// A duration of Go (`1h30m`, `1.5s`) in seconds.
@@ -262,9 +266,22 @@ fn seconds(text: &str) -> Option<f64> {
 /// Whether a header of this name carries a credential.
 fn names_a_secret(header: &str) -> bool {
     let header = header.to_lowercase();
-    ["authorization", "token", "secret", "password", "api-key", "apikey", "api_key", "x-key", "license-key", "access-key", "cookie", "team"]
-        .iter()
-        .any(|word| header.contains(word))
+    [
+        "authorization",
+        "token",
+        "secret",
+        "password",
+        "api-key",
+        "apikey",
+        "api_key",
+        "x-key",
+        "license-key",
+        "access-key",
+        "cookie",
+        "team",
+    ]
+    .iter()
+    .any(|word| header.contains(word))
 }
 
 /// Checks that everything that is named is defined, and everything that is defined is named.
@@ -286,7 +303,9 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
             let list = body.get(section).and_then(Value::as_array).cloned().unwrap_or_default();
             if list.is_empty() && section != "processors" {
                 let at = pointer::join("/service/pipelines", pipeline);
-                found.push(document.message(&at, &format!("the pipeline has no {section}; nothing would pass through it")));
+                found.push(
+                    document.message(&at, &format!("the pipeline has no {section}; nothing would pass through it")),
+                );
             }
             for (index, id) in list.iter().enumerate() {
                 let Some(id) = id.as_str() else { continue };
@@ -304,7 +323,9 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
                 } else {
                     let meant = did_you_mean(id, defined.iter().chain(&connectors).copied());
                     let one = section.trim_end_matches('s');
-                    found.push(document.message(&here, &format!("the {one} `{id}` is not defined under `{section}`{meant}")));
+                    found.push(
+                        document.message(&here, &format!("the {one} `{id}` is not defined under `{section}`{meant}")),
+                    );
                 }
             }
         }
@@ -316,7 +337,8 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
             used.push(("extensions", id.to_owned()));
         } else {
             let meant = did_you_mean(id, ids("extensions"));
-            found.push(document.message(&at, &format!("the extension `{id}` is not defined under `extensions`{meant}")));
+            found
+                .push(document.message(&at, &format!("the extension `{id}` is not defined under `extensions`{meant}")));
         }
     }
     let is_used = |section: &str, id: &str| used.iter().any(|(in_section, name)| *in_section == section && name == id);
@@ -324,7 +346,12 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
         for id in ids(section).into_iter().filter(|id| !is_used(section, id)) {
             let place = if section == "extensions" { "`service.extensions`" } else { "any pipeline" };
             let at = pointer::join(&format!("/{section}"), id);
-            found.push(document.message(&at, &format!("nothing uses it: it is not listed in {place}; list it there or leave it out")));
+            found.push(
+                document.message(
+                    &at,
+                    &format!("nothing uses it: it is not listed in {place}; list it there or leave it out"),
+                ),
+            );
         }
     }
     for id in connectors {
@@ -340,7 +367,15 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
 }
 
 /// Reports a component in the pipeline of a signal that it does not take.
-fn supports(document: &Document<'_>, signals: &'static Json, section: &str, id: &str, signal: &str, at: &str, found: &mut Collect) {
+fn supports(
+    document: &Document<'_>,
+    signals: &'static Json,
+    section: &str,
+    id: &str,
+    signal: &str,
+    at: &str,
+    found: &mut Collect,
+) {
     let kind = id.split('/').next().unwrap_or(id);
     let Some(takes) = signals.get(section).and_then(|table| table.get(kind)).map(Json::items) else { return };
     if !takes.iter().any(|one| one.as_str() == Some(signal)) {
@@ -365,7 +400,10 @@ fn connects(document: &Document<'_>, signals: &'static Json, id: &str, sides: Op
             found.push(document.message(at, &format!("the connector `{id}` takes {known}, not `{from}`")));
         } else if !entries("receivers").iter().any(|feeds| to.contains(&feeds[0].as_str().unwrap_or_default())) {
             let to = backticked(to);
-            found.push(document.message(at, &format!("the connector `{id}` turns `{from}` into {to}, and no such pipeline receives from it")));
+            found.push(document.message(
+                at,
+                &format!("the connector `{id}` turns `{from}` into {to}, and no such pipeline receives from it"),
+            ));
         }
     }
     for feeds in entries("receivers") {
@@ -410,7 +448,8 @@ fn policy(
     let empty = Value::Object(Map::new());
     let transport = openlineage.and_then(|merged| merged.value.get("transport"));
     let mut lineage = Map::new();
-    let mut of_kind = bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
+    let mut of_kind =
+        bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
     match transport.and_then(|transport| transport.get("transports")?.as_object()) {
         None => {
             if let (Some((backend, resolved)), Some(transport)) = (of_kind.next(), transport) {
@@ -418,11 +457,13 @@ fn policy(
             }
         }
         Some(transports) => {
-            for ((name, transport), resolved) in transports
-                .iter()
-                .map(|entry| (entry, of_kind.next().map(|(_, resolved)| resolved.set.clone())))
+            for ((name, transport), resolved) in
+                transports.iter().map(|entry| (entry, of_kind.next().map(|(_, resolved)| resolved.set.clone())))
             {
-                lineage.insert(name.clone(), json!({"transport": transport, "options": resolved.unwrap_or_else(|| json!({}))}));
+                lineage.insert(
+                    name.clone(),
+                    json!({"transport": transport, "options": resolved.unwrap_or_else(|| json!({}))}),
+                );
             }
         }
     }
@@ -432,15 +473,20 @@ fn policy(
         let text = format!("{} (policy of the {} profile)", problem.message, plan.profile);
         let at = &problem.pointer;
         match (at.strip_prefix("/collector"), collector) {
-            (Some(below), Some(merged)) => found.push(Document { name: "collector.yaml", merged }.message(below, &text)),
+            (Some(below), Some(merged)) => {
+                found.push(Document { name: "collector.yaml", merged }.message(below, &text));
+            }
             _ => found.push(format!("openlineage.yml: `{}`: {text}", pointer::dotted(at))),
         }
     }
     if plan.profile == "production" {
         for (id, one) in &lineage {
-            let insecure = one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
+            let insecure =
+                one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
             if insecure && found.is_empty() {
-                warnings.push(format!("lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"));
+                warnings.push(format!(
+                    "lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"
+                ));
             }
         }
     }

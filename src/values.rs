@@ -50,8 +50,9 @@ pub fn values(
     let before = all.value.pointer(config).cloned();
     merge::patch(&mut all, &plan.patches, "values", schema)?;
     if all.value.pointer(config) != before.as_ref() {
+        let place = plan.patches.origin("/values").map_or_else(String::new, |origin| format!("{}: ", origin.place));
         anyhow::bail!(
-            "render.patches.values: `{config}` holds the collector config, which `collector.yaml` holds too; \
+            "{place}render.patches.values: `{config}` holds the collector config, which `collector.yaml` holds too; \
              patch `render.patches.collector`, and both change"
         );
     }
@@ -59,11 +60,8 @@ pub fn values(
 }
 
 fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Plan, bound: &Bound) -> Result<Fragment> {
-    let secrets: Vec<Value> = bound
-        .secrets
-        .iter()
-        .map(|one| json!({"name": one.name, "key": one.key, "usedBy": one.used_by}))
-        .collect();
+    let secrets: Vec<Value> =
+        bound.secrets.iter().map(|one| json!({"name": one.name, "key": one.key, "usedBy": one.used_by})).collect();
     let more = json!({
         "bound": {
             "collector": {

@@ -119,7 +119,7 @@ pub fn print(documents: &[Document], only: Option<&str>, out: &mut impl Write) -
         },
         None => {
             for document in documents {
-                text += &format!("---\n# Source: {}\n{}", document.name, document.text);
+                text.extend(["---\n# Source: ", document.name, "\n", &document.text]);
             }
         }
     }
@@ -150,7 +150,8 @@ pub fn write(documents: &[Document], dir: &Path) -> Result<()> {
     for name in FILES.iter().filter(|name| !documents.iter().any(|one| one.name == **name)) {
         let path = dir.join(name);
         if fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
-            fs::remove_file(&path).with_context(|| format!("{}: is of an earlier selection and cannot be removed", path.display()))?;
+            fs::remove_file(&path)
+                .with_context(|| format!("{}: is of an earlier selection and cannot be removed", path.display()))?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Reading keeps the position of every node and refuses what people write by mistake: duplicate keys, alias bombs,
 //! input that is too large or too deep. Writing gives text that YAML 1.1 and YAML 1.2 readers read back alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 use granit_parser::{Event, Parser, ScalarStyle, Span};
@@ -91,9 +91,9 @@ impl Node {
         match self.data {
             Data::Scalar(value) => value,
             Data::List(items) => Value::Array(items.into_iter().map(Node::into_value).collect()),
-            Data::Map(entries) => {
-                Value::Object(entries.into_iter().map(|(key, node)| (key.name, node.into_value())).collect::<Map<_, _>>())
-            }
+            Data::Map(entries) => Value::Object(
+                entries.into_iter().map(|(key, node)| (key.name, node.into_value())).collect::<Map<_, _>>(),
+            ),
         }
     }
 
@@ -260,7 +260,7 @@ fn resolve(text: &str) -> Option<Value> {
 /// A collection that is being read.
 enum Open {
     List { at: Position, anchor: usize, items: Vec<Node> },
-    Map { at: Position, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key> },
+    Map { at: Position, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, seen: HashSet<String> },
 }
 
 /// Builds the tree from the parser's events.
@@ -290,23 +290,33 @@ impl Loader<'_> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key, .. }) => match key.take() {
-                Some(name) => entries.push((name, node)),
-                None => {
-                    let name = match &node.data {
-                        Data::Scalar(Value::String(text)) => text.clone(),
-                        Data::Scalar(value) => match &node.doubt {
-                            Some(doubt) if let Doubt::Scalar { text, .. } = doubt.as_ref() => text.clone(),
-                            _ => value.to_string(),
-                        },
-                        _ => bail!("{source}:{}:{}: a key must be a scalar", node.at.line, node.at.column),
-                    };
-                    if entries.iter().any(|(key, _)| key.name == name) {
-                        bail!("{source}:{}:{}: duplicate key `{name}`", node.at.line, node.at.column);
-                    }
-                    *key = Some(Key { at: node.at, name });
+            Some(Open::Map { entries, key, seen, .. }) => {
+                if let Some(name) = key.take() {
+                    entries.push((name, node));
+                    return Ok(());
                 }
-            },
+                let name = match &node.data {
+                    Data::Scalar(Value::String(text)) => text.clone(),
+                    Data::Scalar(value) => match &node.doubt {
+                        Some(doubt) if let Doubt::Scalar { text, .. } = doubt.as_ref() => text.clone(),
+                        _ => value.to_string(),
+                    },
+                    _ => bail!("{source}:{}:{}: a key must be a scalar", node.at.line, node.at.column),
+                };
+                // Few names are compared one by one; many would take a file's author's time squared.
+                let twice = if entries.len() < 32 {
+                    entries.iter().any(|(key, _)| key.name == name)
+                } else {
+                    if seen.is_empty() {
+                        seen.extend(entries.iter().map(|(key, _)| key.name.clone()));
+                    }
+                    !seen.insert(name.clone())
+                };
+                if twice {
+                    bail!("{source}:{}:{}: duplicate key `{name}`", node.at.line, node.at.column);
+                }
+                *key = Some(Key { at: node.at, name });
+            }
         }
         Ok(())
     }
@@ -321,7 +331,9 @@ impl Loader<'_> {
 
     fn end(&mut self) -> Result<()> {
         match self.open.pop() {
-            Some(Open::List { at, anchor, items }) => self.push(Node { at, data: Data::List(items), doubt: None }, anchor),
+            Some(Open::List { at, anchor, items }) => {
+                self.push(Node { at, data: Data::List(items), doubt: None }, anchor)
+            }
             Some(Open::Map { at, anchor, entries, .. }) => {
                 let entries = self.merged(entries)?;
                 self.push(Node { at, data: Data::Map(entries), doubt: None }, anchor)
@@ -429,7 +441,7 @@ pub fn read(text: &str, source: &str) -> Result<Node> {
             }
             Event::SequenceStart(_, anchor, _) => loader.begin(Open::List { at, anchor, items: Vec::new() }, at)?,
             Event::MappingStart(_, anchor, _) => {
-                loader.begin(Open::Map { at, anchor, entries: Vec::new(), key: None }, at)?;
+                loader.begin(Open::Map { at, anchor, entries: Vec::new(), key: None, seen: HashSet::new() }, at)?;
             }
             Event::SequenceEnd | Event::MappingEnd => loader.end()?,
             Event::Alias(id) => loader.alias(id, at)?,
@@ -487,7 +499,8 @@ mod tests {
 
     #[test]
     fn finds_the_scalars_that_yaml_1_1_and_1_2_read_differently() {
-        for text in ["yes", "Off", "0777", "010", "0008", "1_000", "12:30:45", "0o17", "2001-01-01", "1e3", "y", "0b11"] {
+        for text in ["yes", "Off", "0777", "010", "0008", "1_000", "12:30:45", "0o17", "2001-01-01", "1e3", "y", "0b11"]
+        {
             let source = format!("a: {text}\nb: [{text}, 'yes']\nc: {{d: {text}}}\n");
             let mut found = Vec::new();
             read(&source, "t").unwrap().doubts(&mut |at, doubt| match doubt {
@@ -497,17 +510,16 @@ mod tests {
             let text = text.to_owned();
             assert_eq!(found, [(1, text.clone()), (2, text.clone()), (3, text)], "{source}");
         }
-        let same = "a: true\nb: 'yes'\nc: \"0777\"\nd: 0\ne: 1.5\nf: -3\ng: null\nh: |\n  yes\ni: a:b\nj: 1.5e+3\nk: 0x1f\n";
+        let same =
+            "a: true\nb: 'yes'\nc: \"0777\"\nd: 0\ne: 1.5\nf: -3\ng: null\nh: |\n  yes\ni: a:b\nj: 1.5e+3\nk: 0x1f\n";
         read(same, "t").unwrap().doubts(&mut |_, doubt| panic!("{doubt:?}"));
     }
 
     #[test]
     fn names_file_line_and_column_of_what_it_refuses() {
-        for (text, message) in [
-            ("a: 1\na: 2\n", "f.yaml:2:1: "),
-            ("a: [1\nb: 2\n", "f.yaml:2:"),
-            ("a: *x\n", "f.yaml:1:4: "),
-        ] {
+        for (text, message) in
+            [("a: 1\na: 2\n", "f.yaml:2:1: "), ("a: [1\nb: 2\n", "f.yaml:2:"), ("a: *x\n", "f.yaml:1:4: ")]
+        {
             let error = read(text, "f.yaml").unwrap_err().to_string();
             assert!(error.starts_with(message), "{text:?} gives {error}");
         }
@@ -517,7 +529,7 @@ mod tests {
     fn refuses_alias_bombs_and_deep_nesting() {
         let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for (name, previous) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["a", "b", "c", "d", "e", "f", "g"]) {
-            bomb += &format!("{name}: &{name} [{}]\n", vec![format!("*{previous}"); 10].join(", "));
+            bomb.extend([name, ": &", name, " [", &vec![format!("*{previous}"); 10].join(", "), "]\n"]);
         }
         assert!(read(&bomb, "f").is_err());
         assert!(read(&"[".repeat(100_000), "f").is_err());
@@ -527,9 +539,39 @@ mod tests {
     #[test]
     fn writes_strings_that_read_back_equal() {
         for text in [
-            "yes", "no", "on", "0777", "1_000", "1e3", "12:30:45", "2001-01-01", "~", "null", " padded ", "multi\nline", "é",
-            "{{ x }}", "$HOME", "$(X)", "# c", "key: v", "", "a\tb", "trailing\n", "<<", "=", "'", "\"", "-", "? a", "&a", "*a", "!a",
-            "\u{85}", "\u{2028}", "\u{feff}",
+            "yes",
+            "no",
+            "on",
+            "0777",
+            "1_000",
+            "1e3",
+            "12:30:45",
+            "2001-01-01",
+            "~",
+            "null",
+            " padded ",
+            "multi\nline",
+            "é",
+            "{{ x }}",
+            "$HOME",
+            "$(X)",
+            "# c",
+            "key: v",
+            "",
+            "a\tb",
+            "trailing\n",
+            "<<",
+            "=",
+            "'",
+            "\"",
+            "-",
+            "? a",
+            "&a",
+            "*a",
+            "!a",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
         ] {
             let value = serde_json::json!({"a": text, "l": [text]});
             let yaml = write(&value).unwrap();

@@ -1,0 +1,141 @@
+"""A rendered case, read the way the programs read it that will use it."""
+
+import base64
+import hashlib
+import json
+import pathlib
+import re
+
+import yaml
+
+_KUBERNETES = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
+_LATE = re.compile(r"(\$\$)|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+# Values that a Secret may hold and that a careless pipeline changes on the way: numbers, literals, syntax.
+NASTY = ["1e5", "$(HOME) $$x {{ y }}", "007", "null", "  a: b # c"]
+
+# In the cluster the pod's own identity supplies these.
+AWS_IDENTITY = {
+    "AWS_ACCESS_KEY_ID": "AKIASTANDIN",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class Case:
+    def __init__(self, directory):
+        self.path = pathlib.Path(directory)
+        parts = self.path.parts
+        self.name = parts[-2] if parts[-1] == "expected" else parts[-1]
+
+    def has(self, file):
+        return (self.path / file).is_file()
+
+    def yaml(self, file):
+        return yaml.safe_load((self.path / file).read_text())
+
+    def artifacts(self):
+        return json.loads((self.path / "artifacts.json").read_text())
+
+    def target(self):
+        """The collector version that the case is rendered for."""
+        stated = [self.path.name] + [
+            file.read_text() for file in self.path.parent.iterdir() if self.path.name == "expected" and file.is_file()
+        ]
+        return "0.120.0" if any("0.120" in text for text in stated) else "0.158.0"
+
+    def collector_env(self, nasty):
+        """What the collector's container gets, as the values bind it."""
+        config = self.yaml("collector.yaml")
+        entries = self.yaml("values.yaml")["otel"].get("extraEnvs") or []
+        env = expand(entries, secret_for(config, nasty)) | {"MY_POD_IP": "10.0.0.1"}
+        for name, places in references(config).items():
+            if name not in env and any(f"{name}:-" not in text for _, text in places):
+                raise ValueError(f"`{name}` is in collector.yaml, and the values do not bind it")
+        return env
+
+    def digest(self, *files):
+        """Equal for cases whose files say the same; comments do not count."""
+        return hashlib.sha256(repr([self.yaml(f) if self.has(f) else None for f in files]).encode()).hexdigest()
+
+
+def expand(entries, secret):
+    """The environment that Kubernetes makes of `env:` entries: `$(X)` of what stands earlier, `$$` is `$`."""
+    env = {}
+    for entry in entries or []:
+        if "valueFrom" in entry:
+            reference = entry["valueFrom"].get("secretKeyRef")
+            env[entry["name"]] = secret(entry["name"]) if reference else "10.0.0.1"
+            continue
+
+        def known(match):
+            return "$" if match[1] else env.get(match[2], match[0])
+
+        env[entry["name"]] = _KUBERNETES.sub(known, entry.get("value", ""))
+    return env
+
+
+def substitute(node, env):
+    """A document with `${env:X}` replaced and `$$` undone, as its reader means it."""
+    if isinstance(node, dict):
+        return {key: substitute(value, env) for key, value in node.items()}
+    if isinstance(node, list):
+        return [substitute(value, env) for value in node]
+    if isinstance(node, str):
+        return _LATE.sub(lambda match: "$" if match[1] else env.get(match[2]) or match[3] or "", node)
+    return node
+
+
+def references(node):
+    """The names in `${env:X}`, with where each of them stands."""
+    found = {}
+
+    def walk(node, path):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, [*path, str(key)])
+        elif isinstance(node, list):
+            for value in node:
+                walk(value, path)
+        elif isinstance(node, str):
+            for match in _LATE.finditer(node):
+                if match[2]:
+                    found.setdefault(match[2], []).append((path, node))
+
+    walk(node, [])
+    return found
+
+
+def secret_for(document, nasty):
+    """Chooses the value of each late-bound variable by the place it stands in: a host must be a host, the rest may be
+    anything its consumer takes."""
+    places = references(document)
+
+    def secret(name):
+        for path, text in places.get(name, []):
+            if (value := _fitting(name, path, text)) is not None:
+                return value
+        return nasty
+
+    return secret
+
+
+def _fitting(name, path, text):
+    key = path[-1].lower()
+    if "://" in text or key in ("endpoint", "url", "host", "bootstrap.servers"):
+        scheme, _, rest = text.rpartition("://")
+        if not rest.startswith("${"):
+            return "part-1"  # of a host name, such as a zone
+        host = f"{name.lower().replace('_', '-')}.example.test"
+        return f"https://{host}" if not scheme and key in ("endpoint", "url") else host
+    if key == "region":
+        return "eu-west-1"
+    if key in ("domainid", "domain_id"):
+        return "dzd_4fake2domain"
+    if path[-2:] == ["api", "key"]:
+        return "0123456789012345678901234567e012"  # Datadog takes hexadecimal only; this also reads as a number
+    return None
+
+
+def basic(username, password):
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

@@ -1,0 +1,183 @@
+"""Sends a run event with the real OpenLineage client, configured by a case's files alone, and checks what arrives.
+
+usage: lineage.py CASE_DIR...
+
+What must arrive is read from `artifacts.json`; no backend is known by name here.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import report
+import sandbox
+from case import AWS_IDENTITY, NASTY, Case, expand, secret_for, substitute
+
+SCHEMA = pathlib.Path(__file__).parents[3] / "shared/upstream/openlineage/OpenLineage.json"
+EMITTER = pathlib.Path(__file__).with_name("emit_lineage.py")
+
+
+class Wrong(Exception):
+    """What arrived is not what was promised."""
+
+
+def main(directories):
+    cases = [case for case in map(Case, directories) if case.has("openlineage.yml")]
+    try:
+        sandbox.enter()
+    except sandbox.Unavailable as reason:
+        for case in cases:
+            report.skipped("openlineage", case.name, reason)
+        return
+    authority, _names = sandbox.Authority(), sandbox.Names()
+    validator = event_validator()
+    verdicts = report.Verdicts("openlineage")
+    for case in cases:
+        digest = case.digest("openlineage.yml", "workload.env.yaml", "artifacts.json")
+        verdicts.report(case.name, digest, lambda: judge(case, authority, validator))
+    report.close()
+
+
+def judge(case, authority, validator):
+    try:
+        return [(report.accepted, check(case, authority, validator))]
+    except (Wrong, KeyError, ValueError, OSError, subprocess.SubprocessError) as error:
+        return [(report.refused, f"{type(error).__name__}: {error}")]
+
+
+def event_validator():
+    if not SCHEMA.is_file():
+        return None
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+
+def check(case, authority, validator):
+    artifacts = case.artifacts()
+    promised = artifacts["openlineage_config"]
+    namespace = artifacts["environment_variables"]["OPENLINEAGE_NAMESPACE"]
+    from_files = (case.yaml("openlineage.yml"), case.yaml("workload.env.yaml"))
+    from_artifacts = (artifacts["openlineage_client_config"], artifacts["workload_env"])
+    notes = set()
+    # The same client from both sources, then from the files with each of the other secrets.
+    for (config, entries), nasty in [(from_artifacts, NASTY[0]), *[(from_files, value) for value in NASTY]]:
+        env = expand(entries, secret_for(promised, nasty))
+        transports = list(flatten(substitute(promised, env)))
+        ports = {80, 443} | {port for t in transports if (port := address(t).port)}
+        with sandbox.stand_in(authority, ports) as server:
+            produced = emit(config, env)
+            for transport in transports:
+                notes.add(deliver(transport, server.requests, produced, namespace, validator))
+    if validator is None:
+        notes.add(f"event schema skipped: no {SCHEMA.name} in ../shared")
+    return "; ".join(sorted(notes))
+
+
+def flatten(transport):
+    """The transports that deliver, in whatever they are wrapped."""
+    if "transports" in transport:
+        inner = transport["transports"]
+        for one in inner.values() if isinstance(inner, dict) else inner:
+            yield from flatten(one)
+    elif "transport" in transport:
+        yield from flatten(transport["transport"])
+    else:
+        yield transport
+
+
+def address(transport):
+    return urlsplit(transport.get("url", ""))
+
+
+def emit(config, env):
+    config_file, stub = sandbox.SCRATCH / "openlineage.yml", sandbox.SCRATCH / "produced.jsonl"
+    config_file.write_text(json.dumps(config))  # JSON is YAML
+    stub.write_text("")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "OPENLINEAGE_CONFIG": str(config_file),
+        "CONFORMANCE_KAFKA_STUB": str(stub),
+        **AWS_IDENTITY,
+        **env,
+    }
+    job = subprocess.run([sys.executable, str(EMITTER)], env=environment, capture_output=True, text=True, timeout=120)
+    if job.returncode:
+        raise Wrong(f"the client failed: {(job.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return [json.loads(line) for line in stub.read_text().splitlines()]
+
+
+def deliver(transport, requests, produced, namespace, validator):
+    kind = transport.get("type")
+    if kind in ("http", "async_http"):
+        url = address(transport)
+        path = f"/{transport.get('endpoint', 'api/v1/lineage')}"
+        request = arrived(requests, url.hostname, url.port or (443 if url.scheme == "https" else 80), "POST", path)
+        expect("TLS", request["tls"], url.scheme == "https")
+        expect("Authorization", request["headers"].get("authorization"), authorization(transport.get("auth") or {}))
+        for name, value in (transport.get("custom_headers") or {}).items():
+            expect(f"header {name}", request["headers"].get(name.lower()), str(value))
+        check_event(json.loads(request["body"]), namespace, validator)
+        return f"{kind}: delivered"
+    if kind == "amazon_datazone_api":
+        region = transport.get("region")
+        path = f"/v2/domains/{transport['domainId']}/lineage/events"
+        request = arrived(requests, None, 443, "POST", path)
+        if not request["host"].startswith(f"datazone.{region}."):
+            raise Wrong(f"host `{request['host']}` is not DataZone's in `{region}`")
+        signature = request["headers"].get("authorization", "")
+        if not (signature.startswith("AWS4-HMAC-SHA256 ") and f"/{region}/datazone/" in signature):
+            raise Wrong(f"Authorization is `{signature[:60]}`")
+        check_event(json.loads(request["body"]), namespace, validator)
+        return f"{kind}: delivered"
+    if kind in ("kafka", "msk-iam"):
+        messages = [m for m in produced if m["topic"] == transport["topic"]]
+        if not messages:
+            raise Wrong(f"nothing was produced to topic `{transport['topic']}`")
+        for key, value in (transport.get("config") or {}).items():
+            expect(f"producer config {key}", messages[-1]["config"].get(key), str(value))
+        check_event(json.loads(messages[-1]["value"]), namespace, validator)
+        return f"{kind}: producer stubbed"
+    raise Wrong(f"transport type `{kind}` has no check here")
+
+
+def authorization(auth):
+    match auth.get("type"):
+        case None:
+            return None
+        case "api_key":
+            return f"Bearer {auth.get('apiKey') or auth.get('apikey') or auth.get('api_key')}"
+        case "jwt":
+            return "Bearer stand-in-token"
+        case other:
+            raise Wrong(f"auth type `{other}` has no check here")
+
+
+def arrived(requests, host, port, method, path):
+    for request in requests:
+        if (
+            "error" not in request
+            and host in (None, request["host"])
+            and (port, method, path) == (request["port"], request["method"], request["path"])
+        ):
+            return request
+    got = [r.get("error") or f"{r['method']} {r['host']}:{r['port']}{r['path']}" for r in requests]
+    raise Wrong(f"no {method} {host or '*'}:{port}{path}; arrived: {got}")
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        raise Wrong(f"{what} is {got!r}, not {wanted!r}")
+
+
+def check_event(event, namespace, validator):
+    expect("namespace", event["job"]["namespace"], namespace)
+    for error in validator.iter_errors(event) if validator else ():
+        raise Wrong(f"event: {error.json_path}: {error.message}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,335 @@
+"""Starts a real collector with a case's `collector.yaml` and sends a trace, a metric and a log through it with a real SDK.
+
+usage: telemetry.py OTELCOL VERSION JAEGER CASE_DIR...
+
+The collector gets its environment and files as `values.yaml` binds them, the SDK is configured by `workload.env.yaml`
+alone. OTLP over gRPC ends in a real Jaeger, everything over HTTP in a stand-in that answers for the vendor's host name
+with a certificate for it. What must arrive is read from `collector.yaml`; no backend is known by name here.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import urllib.request
+from urllib.parse import urlsplit
+
+import report
+import sandbox
+from case import AWS_IDENTITY, NASTY, Case, basic, expand, substitute
+
+EMITTER = pathlib.Path(__file__).with_name("emit_telemetry.py")
+SERVICE = "conformance-job"
+# Exporters that the collectors here hold as a config only: they start and discard.
+DISCARDS = {"0.158.0": {"datadog", "awsxray"}, "0.120.0": {"datadog"}}
+# The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
+SECRETS = [value.replace("$$", "$") for value in NASTY]
+# With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
+MANY = 2000
+
+
+class Wrong(Exception):
+    """What happened is not what was promised."""
+
+
+def main(otelcol, version, jaeger, directories):
+    cases = [case for case in map(Case, directories) if case.has("collector.yaml") and case.target() == version]
+    try:
+        sandbox.enter()
+    except sandbox.Unavailable as reason:
+        for case in cases:
+            report.skipped("telemetry", case.name, reason)
+        return
+    network = Network(sandbox.Authority(), sandbox.Names())
+    verdicts = report.Verdicts("telemetry")
+    for number, case in enumerate(cases):
+        digest = case.digest("collector.yaml", "workload.env.yaml")
+        secret = SECRETS[number % len(SECRETS)]
+        verdicts.report(case.name, digest, lambda: judge(case, network, version, secret, otelcol, jaeger))
+    report.close()
+
+
+def judge(case, network, version, secret, otelcol, jaeger):
+    try:
+        delivered, discarded = Trial(case, network, version, secret).run(otelcol, jaeger)
+    except (Wrong, KeyError, ValueError, OSError, subprocess.SubprocessError) as error:
+        return [(report.refused, f"{type(error).__name__}: {error}")]
+    verdicts = []
+    if delivered:
+        verdicts.append((report.accepted, "; ".join(delivered)))
+    if discarded:
+        verdicts.append((report.skipped, f"ready, but this collector only discards for {', '.join(discarded)}"))
+    return verdicts
+
+
+class Network:
+    def __init__(self, authority, names):
+        self.authority, self.names = authority, names
+
+
+class Trial:
+    """One case, from start to shutdown."""
+
+    def __init__(self, case, network, version, nasty):
+        self.case, self.network, self.version = case, network, version
+        self.env = case.collector_env(nasty)
+        self.config = substitute(case.yaml("collector.yaml"), self.env)
+        self.workload = expand(case.yaml("workload.env.yaml"), lambda name: nasty)
+        self.exporters = self.config["exporters"]
+        pipelines = self.config["service"]["pipelines"]
+        self.signals = {}  # of each exporter that a job can reach
+        self.sampled = False
+        for name, pipeline in pipelines.items():
+            if not any(receiver.split("/")[0] == "otlp" for receiver in pipeline["receivers"]):
+                continue
+            self.sampled |= any("sampl" in processor for processor in pipeline.get("processors", []))
+            for exporter in set(pipeline["exporters"]) & set(self.exporters):
+                self.signals.setdefault(exporter, set()).add(name.split("/")[0])
+
+    def run(self, otelcol, jaeger):
+        real = {name: kind for name in self.signals if (kind := name.split("/")[0]) not in DISCARDS[self.version]}
+        discarded = sorted(set(self.signals) - set(real))
+        grpc = [name for name, kind in real.items() if kind in ("otlp", "otlp_grpc")]
+        self.network.names.elsewhere = {urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname: sandbox.POD}
+        self.provide_files()
+        ports = {80, 443}
+        for name in set(real) - set(grpc):
+            ports |= {port for port in [urlsplit(self.exporters[name].get("endpoint") or "").port] if port}
+        processes = []
+        with sandbox.stand_in(self.network.authority, ports) as server:
+            try:
+                if grpc:
+                    processes.append(self.start_jaeger(jaeger, grpc))
+                processes.append(self.start_collector(otelcol))
+                self.emit(set.union(*self.signals.values()))
+                delivered = [self.check(name, kind, server.requests) for name, kind in sorted(real.items())]
+                self.stop(processes.pop())
+            finally:
+                for process in processes:
+                    process.kill()
+                    process.wait()
+        return delivered, discarded
+
+    def provide_files(self):
+        """Writes the TLS files that the config names, where the values mount a Secret for them."""
+        mounts = [mount["mountPath"] for mount in self.case.yaml("values.yaml")["otel"].get("extraVolumeMounts") or []]
+        certificate, key = self.network.authority.certificate("collector.example.test")
+        for exporter in self.exporters.values():
+            tls = (exporter or {}).get("tls") or {}
+            for option, content in (("ca_file", self.network.authority.pem), ("cert_file", certificate), ("key_file", key)):
+                if path := tls.get(option):
+                    if not any(path.startswith(mount.rstrip("/") + "/") for mount in mounts):
+                        raise Wrong(f"`{path}` is in no volume that the values mount")
+                    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+                    pathlib.Path(path).write_bytes(content)
+
+    def start_jaeger(self, jaeger, exporters):
+        receivers = {}
+        for number, name in enumerate(exporters):
+            exporter = self.exporters[name]
+            endpoint = urlsplit("//" + exporter["endpoint"].split("://")[-1])
+            self.network.names.elsewhere[endpoint.hostname] = sandbox.JAEGER
+            grpc = {"endpoint": f"{sandbox.JAEGER}:{endpoint.port}"}
+            tls = exporter.get("tls") or {}
+            if self.jaeger_has_tls(otherwise=not tls.get("insecure")):
+                host = tls.get("server_name_override") or endpoint.hostname
+                chain, key = self.network.authority.certificate(host)
+                grpc["tls"] = {"cert_pem": chain.decode(), "key_pem": key.decode()}
+                if tls.get("cert_file") or tls.get("cert_pem"):
+                    authority = sandbox.SCRATCH / "ca.pem"
+                    authority.write_bytes(self.network.authority.pem)
+                    grpc["tls"]["client_ca_file"] = str(authority)
+            if grpc not in [receiver["protocols"]["grpc"] for receiver in receivers.values()]:
+                receivers[f"otlp/{number}"] = {"protocols": {"grpc": grpc}}
+        config = {
+            "extensions": {
+                "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": 10000}}}},
+                "jaeger_query": {
+                    "storage": {"traces": "memory"},
+                    "http": {"endpoint": f"{sandbox.JAEGER}:16686"},
+                    "grpc": {"endpoint": f"{sandbox.JAEGER}:16685"},
+                },
+            },
+            "receivers": receivers,
+            "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
+            "service": {
+                "extensions": ["jaeger_storage", "jaeger_query"],
+                "telemetry": {"metrics": {"level": "none"}},
+                "pipelines": {"traces": {"receivers": list(receivers), "exporters": ["jaeger_storage_exporter"]}},
+            },
+        }
+        file = sandbox.SCRATCH / "jaeger.yaml"
+        file.write_text(json.dumps(config))
+        log = open(sandbox.SCRATCH / "jaeger.log", "w")
+        process = subprocess.Popen([jaeger, "--config", str(file)], stdout=log, stderr=log)
+        if not sandbox.wait_until(lambda: get(f"http://{sandbox.JAEGER}:16686/api/services"), 30, process):
+            raise Wrong(f"Jaeger did not start: {last_line('jaeger.log')}")
+        return process
+
+    def jaeger_has_tls(self, otherwise):
+        """Whether the Jaeger that the values deploy takes TLS; one that is elsewhere takes what it is sent."""
+        chart = self.case.yaml("values.yaml").get("jaeger") or {}
+        if not chart.get("enabled"):
+            return otherwise
+        receiver = (chart.get("userconfig") or {}).get("receivers", {}).get("otlp", {})
+        return "tls" in receiver.get("protocols", {}).get("grpc", {})
+
+    def start_collector(self, otelcol):
+        environment = {
+            "PATH": os.environ["PATH"],
+            **AWS_IDENTITY,
+            **self.env,
+        }
+        log = open(sandbox.SCRATCH / "collector.log", "w")
+        config = str((self.case.path / "collector.yaml").resolve())
+        process = sandbox.in_pod([otelcol, "--config", config], env=environment, stdout=log, stderr=log)
+        health = self.config["extensions"]["health_check"]
+        port = urlsplit(f"//{health['endpoint']}").port
+        if not sandbox.wait_until(lambda: get(f"http://{sandbox.POD}:{port}{health.get('path', '/')}"), 30, process):
+            process.kill()
+            raise Wrong(f"the collector did not become ready: {last_line('collector.log')}")
+        return process
+
+    def emit(self, signals):
+        environment = {"PATH": os.environ["PATH"], "OTEL_SERVICE_NAME": SERVICE, **self.workload}
+        command = [sys.executable, str(EMITTER), str(MANY if self.sampled else 1), ",".join(signals)]
+        job = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        if job.returncode or "Failed to export" in job.stderr:
+            raise Wrong(f"the job failed: {job.stderr.strip()[-300:]}")
+
+    def check(self, name, kind, requests):
+        if kind in ("otlp", "otlp_grpc"):
+            return self.check_jaeger(name)
+        if kind in ("otlphttp", "otlp_http"):
+            return self.check_otlp_http(name, requests)
+        if kind == "awsxray":
+            return self.check_xray(name, requests)
+        raise Wrong(f"exporter type `{kind}` has no check here")
+
+    def check_jaeger(self, name):
+        url = f"http://{sandbox.JAEGER}:16686/api/traces?service={SERVICE}&limit=1"
+        found = []
+
+        def arrived():
+            found[:] = json.loads(get(url) or b'{"data": null}')["data"] or []
+            return found
+
+        if "traces" not in self.signals[name] or not sandbox.wait_until(arrived, 15):
+            raise Wrong(f"no trace of `{name}` in Jaeger: {last_line('collector.log')}")
+        process = found[0]["processes"][found[0]["spans"][0]["processID"]]
+        self.check_content(found[0]["spans"][0]["operationName"], {tag["key"]: tag["value"] for tag in process["tags"]})
+        return f"{name}: traces in Jaeger"
+
+    def check_otlp_http(self, name, requests):
+        exporter = self.exporters[name]
+        authorization = self.authorization(exporter)
+        for signal in sorted(self.signals[name]):
+            url = urlsplit(exporter.get(f"{signal}_endpoint") or exporter["endpoint"].rstrip("/") + f"/v1/{signal}")
+            request = self.wait_for(requests, url, name)
+            for header, value in (exporter.get("headers") or {}).items():
+                if request["headers"].get(header.lower()) != str(value):
+                    raise Wrong(f"`{name}`: header `{header}` is {request['headers'].get(header.lower())!r}")
+            if not authorization(request["headers"].get("authorization")):
+                raise Wrong(f"`{name}`: Authorization is {request['headers'].get('authorization')!r}")
+            self.check_content(*decode(signal, request["body"]))
+        return f"{name}: {', '.join(sorted(self.signals[name]))} at {url.hostname}"
+
+    def wait_for(self, requests, url, name):
+        """The first request to a URL, once it is there."""
+        tls = url.scheme == "https"
+        wanted = (url.hostname, url.port or (443 if tls else 80), url.path, tls)
+        got = []
+
+        def arrived():
+            got[:] = [r for r in list(requests) if "error" not in r and (r["host"], r["port"], r["path"], r["tls"]) == wanted]
+            return got
+
+        if not sandbox.wait_until(arrived, 15):
+            others = [r.get("error") or f"{r['host']}:{r['port']}{r['path']}" for r in requests]
+            raise Wrong(f"`{name}` sent nothing to {url.geturl()}; arrived: {others}; {last_line('collector.log')}")
+        return got[0]
+
+    def authorization(self, exporter):
+        """Decides whether an Authorization header is the one that the exporter's authenticator promises."""
+        authenticator = (exporter.get("auth") or {}).get("authenticator")
+        if authenticator is None:
+            return lambda header: True
+        options = self.config["extensions"][authenticator] or {}
+        match authenticator.split("/")[0]:
+            case "basicauth":
+                client = options["client_auth"]
+                # The environment's own text: what YAML would make of it must not matter.
+                return lambda header: header == basic(client["username"], client["password"])
+            case "bearertokenauth":
+                return lambda header: header == f"{options.get('scheme', 'Bearer')} {options['token']}"
+            case "sigv4auth":
+                scope = f"/{options['region']}/{options['service']}/aws4_request"
+                return lambda header: (header or "").startswith("AWS4-HMAC-SHA256 ") and scope in header
+            case "oauth2client":
+                return lambda header: header == "Bearer stand-in-token"
+            case other:
+                raise Wrong(f"authenticator `{other}` has no check here")
+
+    def check_xray(self, name, requests):
+        exporter = self.exporters[name]
+        region = exporter["region"]
+        base = exporter.get("endpoint") or f"https://xray.{region}.amazonaws.com"
+        request = self.wait_for(requests, urlsplit(base.rstrip("/") + "/TraceSegments"), name)
+        signature = request["headers"].get("authorization", "")
+        if f"/{region}/xray/aws4_request" not in signature:
+            raise Wrong(f"`{name}`: Authorization is {signature[:80]!r}")
+        segment = json.loads(json.loads(request["body"])["TraceSegmentDocuments"][0])
+        if "conformance" not in segment["name"]:
+            raise Wrong(f"`{name}`: the segment is of {segment['name']!r}")
+        return f"{name}: traces at {urlsplit(base).hostname}"
+
+    def check_content(self, item, resource):
+        if "conformance" not in item:
+            raise Wrong(f"what arrived is {item!r}")
+        promised = dict(pair.split("=", 1) for pair in self.workload["OTEL_RESOURCE_ATTRIBUTES"].split(","))
+        for key, value in promised.items():
+            if resource.get(key) != value:
+                raise Wrong(f"resource attribute `{key}` is {resource.get(key)!r}, not {value!r}")
+
+    def stop(self, process):
+        process.terminate()
+        if process.wait(timeout=30):
+            raise Wrong(f"the collector ended with {process.returncode}: {last_line('collector.log')}")
+
+
+def decode(signal, body):
+    """The name of the first span, metric or log record, and its resource."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    if signal == "traces":
+        group = ExportTraceServiceRequest.FromString(body).resource_spans[0]
+        item = group.scope_spans[0].spans[0].name
+    elif signal == "metrics":
+        group = ExportMetricsServiceRequest.FromString(body).resource_metrics[0]
+        item = group.scope_metrics[0].metrics[0].name
+    else:
+        group = ExportLogsServiceRequest.FromString(body).resource_logs[0]
+        item = group.scope_logs[0].log_records[0].body.string_value
+    return item, {attribute.key: attribute.value.string_value for attribute in group.resource.attributes}
+
+
+def get(url):
+    """The body of a 200, else nothing."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.read()
+    except OSError:
+        return None
+
+
+def last_line(log):
+    lines = (sandbox.SCRATCH / log).read_text().strip().splitlines()
+    telling = [line for line in lines if "error" in line.lower()] or lines or ["no output"]
+    return telling[-1][-400:]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])

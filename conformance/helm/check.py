@@ -1,0 +1,164 @@
+"""Checks on what Helm rendered, called by `run`: python3 check.py COMMAND ARGUMENTS.
+
+namespace VALUES            the namespace that the values were rendered for, else `floe`
+workload-namespaces VALUES  the namespaces that the values name beside it
+left-behind RELEASE MANIFEST LISTS...  the server's lists hold nothing of the release but what its manifest has
+equal A B                   two manifests hold the same objects
+same VALUES MANIFEST        what reaches the ConfigMaps equals the files beside VALUES
+documented CHART            the README's table lists every value, and the schema knows it
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+import yaml
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as the collector and Helm read it: 1e+06 is a number, `on` and 12:30 are strings."""
+
+
+Loader.yaml_implicit_resolvers = {}
+for tag, pattern, first in [
+    ("null", r"^(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?[0-9]+$", list("-+0123456789")),
+    ("float", r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+]:
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+
+
+def read(path):
+    return yaml.load(pathlib.Path(path).read_text(), Loader)
+
+
+def namespace(values):
+    release = "floe"
+    for entry in read(values).get("workloads", {}).get("env", []):
+        if entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT":
+            host = re.sub(r"^[a-z]+://([^:/]+).*$", r"\1", entry["value"]).split(".")
+            if len(host) > 2 and host[2] == "svc":
+                release = host[1]
+    print(release)
+
+
+def workload_namespaces(values):
+    print(*read(values).get("workloads", {}).get("namespaces", []))
+
+
+def left_behind(release, manifest, *lists):
+    wanted = {
+        (document["kind"], document["metadata"]["name"])
+        for document in yaml.load_all(pathlib.Path(manifest).read_text(), Loader)
+        if document
+    }
+    left = []
+    for file in lists:
+        answer = json.loads(pathlib.Path(file).read_text())
+        for item in answer["items"]:
+            metadata = item["metadata"]
+            kind = answer["kind"].removesuffix("List")
+            if item.get("type") == "helm.sh/release.v1" or metadata["name"] == "kube-root-ca.crt":
+                continue
+            if (kind, metadata["name"]) not in wanted:
+                left.append(f"{kind} `{metadata['name']}`")
+    if left:
+        sys.exit(f"not of release {release}: " + ", ".join(left))
+
+
+def same(values, manifest):
+    folder = pathlib.Path(values).parent
+    maps = {}
+    for document in yaml.load_all(pathlib.Path(manifest).read_text(), Loader):
+        if document and document["kind"] == "ConfigMap":
+            maps.setdefault(document["metadata"]["name"], document["data"])
+    data = read(values)
+    collector = data.get("otel", {}).get("fullnameOverride", "otel-collector")
+    workload = data.get("workloads", {}).get("configMapName", "floe-workload")
+    different = []
+    for file, name, key in [
+        ("collector.yaml", collector, "relay"),
+        ("openlineage.yml", workload, "openlineage.yml"),
+        ("workload.env.yaml", workload, "workload.env.yaml"),
+    ]:
+        if not (folder / file).exists():
+            continue
+        wanted = read(folder / file)
+        text = maps.get(name, {}).get(key)
+        if text is None:
+            different.append(f"{file}: ConfigMap `{name}` has no `{key}`")
+            continue
+        if yaml.load(text, Loader) != wanted:
+            different.append(f"{file}: ConfigMap `{name}`, `{key}` holds something else:\n{text}")
+        # The Python client reads YAML 1.1, where some plain text means something else.
+        if key == "openlineage.yml" and yaml.safe_load(text) != wanted:
+            different.append(f"{file}: the Python client reads `{key}` as something else:\n{text}")
+    literals = maps.get(f"{workload}-env", {})
+    for entry in data.get("workloads", {}).get("env", []):
+        plain = "value" in entry and "$" not in entry["value"]
+        if plain and literals.get(entry["name"]) != entry["value"]:
+            different.append(f"ConfigMap `{workload}-env` has no `{entry['name']}`")
+        if "valueFrom" in entry and entry["name"] in literals:
+            different.append(f"ConfigMap `{workload}-env` holds the secret variable `{entry['name']}`")
+    if different:
+        sys.exit("\n".join(different))
+
+
+def equal(a, b):
+    a, b = (list(filter(None, yaml.load_all(pathlib.Path(file).read_text(), Loader))) for file in (a, b))
+    for one, other in zip(a, b):
+        if one != other:
+            sys.exit(f"{one['kind']} `{one['metadata']['name']}` differs")
+    if len(a) != len(b):
+        sys.exit(f"{len(a)} objects, and {len(b)}")
+
+
+def documented(chart):
+    chart = pathlib.Path(chart)
+    schema = json.loads((chart / "values.schema.json").read_text())
+    # A subchart's keys are documented there, and the umbrella's table names the subchart.
+    subcharts = {d.get("alias", d["name"]) for d in read(chart / "Chart.yaml").get("dependencies", [])}
+    table = (chart / "README.md").read_text().split("\n## Values\n")[1]
+    rows = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+
+    def leaves(node, part, path):
+        while "$ref" in node:
+            node = schema["definitions"][node["$ref"].rsplit("/", 1)[1]]
+        if path in subcharts or "properties" not in node:
+            yield path
+            return
+        for key, value in node["properties"].items():
+            if path == "" and key in ("global", "tags", "enabled"):
+                continue
+            yield from leaves(value, None, f"{path}.{key}".lstrip("."))
+
+    known = set(leaves(schema, None, ""))
+    covered = {leaf for leaf in known for row in rows if leaf == row or leaf.startswith(row + ".")}
+    wrong = [f"not in the README's table: `{leaf}`" for leaf in sorted(known - covered)]
+    wrong += [
+        f"not in values.schema.json: `{row}`"
+        for row in rows
+        if not any(leaf == row or leaf.startswith(row + ".") for leaf in known)
+    ]
+    defaults = read(chart / "values.yaml")
+
+    def missing(values, path):
+        for key, value in values.items():
+            here = f"{path}.{key}".lstrip(".")
+            if here in subcharts:
+                continue
+            if here not in known and isinstance(value, dict):
+                yield from missing(value, here)
+            elif here not in known:
+                yield f"in values.yaml, not in values.schema.json: `{here}`"
+
+    wrong += missing(defaults, "")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    commands = [namespace, workload_namespaces, left_behind, equal, same, documented]
+    {command.__name__.replace("_", "-"): command for command in commands}[sys.argv[1]](*sys.argv[2:])
