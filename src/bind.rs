@@ -77,7 +77,7 @@ pub fn bind(
 ) -> Result<Bound> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
-    let mut declared = found.ok(Declared::of(bundles, plan)).unwrap_or_default();
+    let mut declared = Declared::of(bundles, plan)?;
 
     let mut for_collector = Binding::default();
     if let Some(merged) = collector {
@@ -119,6 +119,22 @@ pub fn bind(
         }
     }
     let connections: Vec<&Fragment> = rendered.iter().filter_map(|one| one.connections.as_ref()).collect();
+    for fragment in &connections {
+        let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
+        declared.names(&fragment.doc.to_value(), origin, &fragment.file, &mut found);
+    }
+    for fragment in rendered.iter().filter_map(|one| one.values.as_ref()) {
+        let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
+        for name in declared.names(&fragment.doc.to_value(), origin, "values.yaml", &mut found) {
+            if plan.variables.iter().any(|one| one.variable == name) {
+                found.push(format!(
+                    "values.yaml: {}: a chart expands no reference; write the value of `{name}` itself",
+                    fragment.label
+                ));
+            }
+            declared.mark(&name, "chart");
+        }
+    }
     if let Some((collector, workload)) = found.ok(egress(&connections)) {
         for_collector.egress = collector;
         for_workload.egress = workload;
@@ -203,13 +219,28 @@ impl Declared {
         }
     }
 
-    /// The variables that a document refers to, in the order of their first use.
+    /// The variables that a document refers to, in the order of their first use, and marked as used.
     fn used(
         &mut self,
         value: &Value,
         origin: impl Fn(&str) -> Option<String>,
         document: &str,
         user: &'static str,
+        found: &mut Collect,
+    ) -> Vec<String> {
+        let names = self.names(value, origin, document, found);
+        for name in &names {
+            self.mark(name, user);
+        }
+        names
+    }
+
+    /// The variables that a document refers to, in the order of their first use; one that nobody declares is a finding.
+    fn names(
+        &self,
+        value: &Value,
+        origin: impl Fn(&str) -> Option<String>,
+        document: &str,
         found: &mut Collect,
     ) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
@@ -237,9 +268,6 @@ impl Declared {
                 }
             }
         });
-        for name in &names {
-            self.mark(name, user);
-        }
         names
     }
 
@@ -314,6 +342,12 @@ fn lineage_namespace(
         }
         shown.insert("namespace".into(), namespace.clone().into());
         chosen.push((label, namespace, Value::Object(shown)));
+    }
+    let all = chosen.iter().map(|(_, namespace, _)| namespace).chain(&plan.lineage_namespace);
+    if let Some(late) = all.into_iter().find(|namespace| reference::is_late(namespace)) {
+        bail!(
+            "the lineage namespace `{late}` cannot be bound in the cluster: floe's compiler needs it too; write it out"
+        );
     }
     let Some((first, namespace, shown)) = chosen.first().cloned() else {
         let namespace = plan.lineage_namespace.clone().unwrap_or_default();

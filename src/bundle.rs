@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Collect, backticked, did_you_mean};
-use crate::schema::Schema;
+use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
 use crate::{embedded, pointer, yaml};
 
@@ -226,7 +226,8 @@ impl Bundle {
         for problem in schema.into_iter().flat_map(|schema| schema.problems(&value)) {
             let at = node.nearest(&problem.pointer).at;
             let key = pointer::dotted(&problem.pointer);
-            found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
+            let key = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
+            found.push(format!("{file}:{}:{}: {key}{}", at.line, at.column, problem.message));
         }
         found.finish(())?;
         let meta: Meta = serde_json::from_value(value).with_context(|| file.clone())?;
@@ -307,6 +308,10 @@ impl Library {
         let mut found = Collect::default();
         for dir in dirs {
             let mut any = false;
+            if let Err(error) = fs::read_dir(dir) {
+                found.push(format!("--bundles {}: cannot be read: {error}", dir.display()));
+                continue;
+            }
             for kind in Kind::ALL {
                 let parent = dir.join(kind.name());
                 if !parent.is_dir() {
@@ -365,7 +370,7 @@ impl Library {
 
     fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
         if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
-            let schema = embedded::full_schema("bundle")?;
+            let schema = embedded::full_schema("bundle")?.with_late(Late::Never);
             return Bundle::read(folder.display().to_string(), read_folder(folder)?, Some(&schema)).map(Some);
         }
         if built_in(kind, name) {

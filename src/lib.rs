@@ -57,6 +57,7 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let collector = if bundles.has(Kind::Telemetry) {
         Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?)
     } else {
+        merge::refuse_patch(&plan.patches, "collector", "telemetry")?;
         None
     };
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;

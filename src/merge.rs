@@ -142,7 +142,7 @@ pub fn openlineage(rendered: &[Rendered], bundles: &Bundles, plan: &Plan) -> Res
         .collect();
     let several = transports.len() > 1;
     let value = match transports.as_slice() {
-        [] => return Ok(None),
+        [] => return refuse_patch(&plan.patches, "openlineage", "lineage").map(|()| None),
         [(_, one)] => json!({"transport": one.doc.to_value()}),
         all => {
             // A map can be completed by the client's variables, a list cannot; and one backend that is down must not
@@ -157,7 +157,7 @@ pub fn openlineage(rendered: &[Rendered], bundles: &Bundles, plan: &Plan) -> Res
             path.extend(["transports", name.as_str()]);
         }
         fragment.doc = path.iter().rev().fold(fragment.doc.clone(), |doc, key| {
-            let key = crate::yaml::Key { at: doc.at, name: (*key).to_owned() };
+            let key = crate::yaml::Key::new(doc.at, (*key).to_owned());
             doc.clone().with_entry((key, doc))
         });
     }
@@ -211,7 +211,7 @@ impl Merge<'_> {
             // A template value may be a whole mapping: it merges like one that is written out.
             Data::Scalar(Value::Object(map)) if into.is_object() => {
                 for (key, value) in map {
-                    let entry = (crate::yaml::Key { at: node.at, name: key.clone() }, node.with(value.clone()));
+                    let entry = (crate::yaml::Key::new(node.at, key.clone()), node.with(value.clone()));
                     self.node(into, &node.with_entry(entry), schema, at, layer);
                 }
                 return;
@@ -284,6 +284,18 @@ pub fn order(value: &mut Value, root: &'static Json, schema: Option<&'static Jso
         }
         _ => {}
     }
+}
+
+/// Refuses a patch of a document that this selection does not have.
+pub fn refuse_patch(patches: &Given, name: &str, kind: &str) -> Result<()> {
+    let at = format!("/{name}");
+    if patches.get(&at).is_none_or(Value::is_null) {
+        return Ok(());
+    }
+    let place = patches.origin(&at).map_or_else(String::new, |origin| format!("{}: ", origin.place));
+    anyhow::bail!(
+        "{place}render.patches.{name}: there is nothing to patch, since no {kind} backend is selected; leave it out"
+    )
 }
 
 /// Applies the user's patch to a document; `name` is the patch's key under `render.patches`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::bundle::{Bundle, Bundles};
 use crate::finding::Collect;
 use crate::given::{Given, Origin};
-use crate::schema::{Schema, child, subschema};
+use crate::schema::{Late, Schema, child, subschema};
 use crate::select::Plan;
 use crate::{pointer, set};
 
@@ -66,7 +66,8 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
     let set = without_nulls(&Value::Object(all.clone()));
 
     let mut found = Collect::default();
-    let schema = Schema::compile(std::borrow::Cow::Borrowed(&text), &format!("{}/{name}", bundle.folder))?;
+    let schema = Schema::compile(std::borrow::Cow::Borrowed(&text), &format!("{}/{name}", bundle.folder))?
+        .with_late(Late::Strings);
     for problem in schema.problems(&set) {
         found.push(message(&given, &set, &problem.pointer, &problem.message, label, prefix));
     }

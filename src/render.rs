@@ -4,12 +4,12 @@
 //! token becomes the value. A scalar that holds a token and something else is text glued to a value, and an error.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow, bail};
-use minijinja::value::{Object, Serde, Value as Jinja};
+use minijinja::value::{Object, Serde, Value as Jinja, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use crate::select::{Kind, Plan, explain};
 use crate::yaml::{self, Data, Node};
 
 /// Instructions that one template may run.
-const FUEL: u64 = 200_000;
+const FUEL: u64 = 50_000;
 /// The deepest nesting of calls in a template.
 const RECURSION: usize = 32;
 /// The most bytes that one template may write.
@@ -95,6 +95,8 @@ pub struct Renderer {
 #[derive(Default)]
 struct Tokens {
     values: Vec<Value>,
+    /// Bytes of all values, about.
+    size: usize,
     /// The token at which to fail, to learn the line of its template.
     fail_at: Option<usize>,
 }
@@ -108,11 +110,15 @@ impl Renderer {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(RECURSION);
+        // Nothing that a loop carries on: with the fuel this bounds how far a value can grow.
+        environment.remove_global("namespace");
         environment.add_filter("helm_tpl", helm_tpl);
         environment.add_filter("checksum", checksum);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
         let shared = Arc::clone(&tokens);
         environment.set_formatter(move |out, state, value| {
+            let mut room = MAX_OUTPUT;
+            measure(value, 0, &mut room)?;
             let json = to_json(state, value)?;
             let mut tokens =
                 shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
@@ -121,6 +127,10 @@ impl Renderer {
                 return Err(Error::new(ErrorKind::InvalidOperation, "glued"));
             }
             tokens.values.push(json);
+            tokens.size += MAX_OUTPUT - room;
+            if tokens.size > MAX_OUTPUT {
+                return Err(too_large());
+            }
             drop(tokens);
             write!(out, "{OPEN}{number}{CLOSE}").map_err(Error::from)
         });
@@ -144,8 +154,13 @@ impl Renderer {
             Ok(doc) => doc,
             Err(error) => bail!(unreadable(&error.to_string(), &path, &text, &values)),
         };
-        if let Err(token) = substitute(&mut doc, &values) {
-            return Err(glued(token));
+        match substitute(&mut doc, &values) {
+            Ok(()) => {}
+            Err(Misplaced::Glued(token)) => return Err(glued(token)),
+            Err(Misplaced::Twice(key, at)) => {
+                let line = restore(text.lines().nth(at.saturating_sub(1)).unwrap_or_default(), &values);
+                bail!("{path}: rendered line {at} (`{}`): duplicate key `{key}`", line.trim());
+            }
         }
         let fragment = Fragment { label: label.to_owned(), file: path, doc, text, values };
         let mut found = Collect::default();
@@ -169,7 +184,7 @@ impl Renderer {
         fail_at: Option<usize>,
     ) -> Result<(String, Vec<Value>), Error> {
         if let Ok(mut tokens) = self.tokens.lock() {
-            *tokens = Tokens { values: Vec::new(), fail_at };
+            *tokens = Tokens { fail_at, ..Tokens::default() };
         }
         let mut out = Bounded(Vec::with_capacity(source.len()));
         let template = self.environment.template_from_named_str(path, source)?;
@@ -212,6 +227,34 @@ impl io::Write for Bounded {
     }
 }
 
+fn too_large() -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("the template writes more than {MAX_OUTPUT} bytes"))
+}
+
+/// Takes the size of a value off the room that is left, without turning it into anything.
+fn measure(value: &Jinja, depth: usize, room: &mut usize) -> Result<(), Error> {
+    if depth > yaml::MAX_DEPTH {
+        let text = format!("a value is nested deeper than {} levels", yaml::MAX_DEPTH);
+        return Err(Error::new(ErrorKind::InvalidOperation, text));
+    }
+    *room = room.checked_sub(value.as_str().map_or(1, str::len)).ok_or_else(too_large)?;
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            for item in value.try_iter()? {
+                measure(&item, depth + 1, room)?;
+            }
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                *room = room.checked_sub(key.as_str().map_or(1, str::len)).ok_or_else(too_large)?;
+                measure(&value.get_item(&key)?, depth + 1, room)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn to_json(state: &State<'_, '_>, value: &Jinja) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
@@ -230,9 +273,13 @@ fn has_token(value: &Value) -> bool {
     }
 }
 
-/// The first token that stands beside a quote.
+/// The first token that stands beside a quote, or behind a tag or an anchor, which would change what it is.
 fn quoted(text: &str) -> Option<usize> {
-    let before = text.match_indices(OPEN).find(|(at, _)| text[..*at].ends_with(['"', '\'']));
+    let before = text.match_indices(OPEN).find(|(at, _)| {
+        let before = &text[..*at];
+        let word = before.trim_end_matches(' ').rsplit([' ', '\n', '[', '{', ',']).next().unwrap_or_default();
+        before.ends_with(['"', '\'']) || word.starts_with(['!', '&'])
+    });
     let after = text.match_indices(CLOSE).find(|(at, _)| text[at + CLOSE.len_utf8()..].starts_with(['"', '\'']));
     let from = before.map(|(at, _)| at).or_else(|| after.and_then(|(at, _)| text[..at].rfind(OPEN)))?;
     token_number(&text[from..])
@@ -242,8 +289,16 @@ fn token_number(text: &str) -> Option<usize> {
     text.strip_prefix(OPEN)?.split(CLOSE).next()?.parse().ok()
 }
 
-/// Puts values in place of tokens. Fails with the number of a token that is not a scalar of its own.
-fn substitute(node: &mut Node, values: &[Value]) -> Result<(), usize> {
+/// What may be wrong with a token's place.
+enum Misplaced {
+    /// The token of this number is not a scalar of its own.
+    Glued(usize),
+    /// Two keys of a mapping are the same value, on this line.
+    Twice(String, usize),
+}
+
+/// Puts values in place of tokens.
+fn substitute(node: &mut Node, values: &[Value]) -> Result<(), Misplaced> {
     match &mut node.data {
         Data::Scalar(Value::String(text)) => {
             if let Some(value) = token_value(text, values)? {
@@ -254,22 +309,30 @@ fn substitute(node: &mut Node, values: &[Value]) -> Result<(), usize> {
         Data::Scalar(_) => Ok(()),
         Data::List(items) => items.iter_mut().try_for_each(|item| substitute(item, values)),
         Data::Map(entries) => {
-            for (key, item) in entries {
+            let mut made = false;
+            for (key, item) in entries.iter_mut() {
                 if let Some(value) = token_value(&key.name, values)? {
                     key.name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    made = true;
                 }
                 substitute(item, values)?;
             }
-            Ok(())
+            let mut names = HashSet::new();
+            match entries.iter().find(|(key, _)| made && !names.insert(&key.name)) {
+                Some((key, _)) => {
+                    Err(Misplaced::Twice(key.name.clone(), usize::try_from(key.at.line).unwrap_or_default()))
+                }
+                None => Ok(()),
+            }
         }
     }
 }
 
-fn token_value<'a>(text: &str, values: &'a [Value]) -> Result<Option<&'a Value>, usize> {
+fn token_value<'a>(text: &str, values: &'a [Value]) -> Result<Option<&'a Value>, Misplaced> {
     let Some(at) = text.find(OPEN) else { return Ok(None) };
     let number = token_number(&text[at..]).unwrap_or_default();
     let whole = at == 0 && text.find(CLOSE) == Some(text.len() - CLOSE.len_utf8());
-    if whole { Ok(values.get(number)) } else { Err(number) }
+    if whole { Ok(values.get(number)) } else { Err(Misplaced::Glued(number)) }
 }
 
 /// Rendered text with the values written out.
@@ -279,7 +342,8 @@ fn restore(text: &str, values: &[Value]) -> String {
     while let Some(at) = rest.find(OPEN) {
         plain.push_str(&rest[..at]);
         let value = token_number(&rest[at..]).and_then(|number| values.get(number));
-        plain.push_str(&value.map_or_else(String::new, Value::to_string));
+        let shown = value.map_or_else(String::new, Value::to_string);
+        plain.extend(shown.chars().take(200));
         rest = rest[at..].split_once(CLOSE).map_or("", |(_, tail)| tail);
     }
     plain + rest
@@ -316,7 +380,7 @@ fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
                 .to_owned()
         }
         ErrorKind::InvalidOperation if error.detail() == Some("glued") => {
-            "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes or text around it; \
+            "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes, tags or text around it; \
              write for example {{ \"https://\" ~ host }}"
                 .to_owned()
         }
@@ -462,6 +526,11 @@ pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &
             }
             let result = renderer.fragment(&backend.bundle, file, &label, &context.value);
             let mut fragment = found.ok(result).flatten()?;
+            let mapping = matches!(fragment.doc.data, Data::Map(_));
+            if !mapping && file != "connections.yaml.j2" {
+                found.push(format!("{}: a fragment is a mapping; this one is none", fragment.file));
+                return None;
+            }
             rename_variables(&mut fragment.doc, backend);
             Some(fragment)
         };
@@ -479,7 +548,7 @@ pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &
         };
         let folder = &backend.bundle.folder;
         if !have && found.is_empty() {
-            found.push(format!("{folder}: a {kind} bundle needs a {wanted}"));
+            found.push(format!("{folder}: the file {wanted} is missing, which every {kind} bundle needs"));
         }
         if connections.is_none() && found.is_empty() {
             found.push(format!(

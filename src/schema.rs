@@ -28,6 +28,18 @@ pub struct Problem {
 pub struct Schema<'a> {
     validator: Validator,
     text: Cow<'a, Value>,
+    late: Late,
+}
+
+/// Where a reference `${env:NAME}` may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Nowhere: the value is read before deployment.
+    Never,
+    /// Where the schema allows a string, whatever the string must look like.
+    Strings,
+    /// For any scalar, since the consumer expands it before it looks at types.
+    Scalars,
 }
 
 impl<'a> Schema<'a> {
@@ -37,7 +49,13 @@ impl<'a> Schema<'a> {
             .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(1 << 20))
             .build(&text)
             .map_err(|error| anyhow!("{name}: the schema does not compile: at `{}`: {error}", error.instance_path()))?;
-        Ok(Schema { validator, text })
+        Ok(Schema { validator, text, late: Late::Scalars })
+    }
+
+    /// The same schema with another opinion of references.
+    #[must_use]
+    pub fn with_late(self, late: Late) -> Self {
+        Schema { late, ..self }
     }
 
     /// The schema itself.
@@ -67,7 +85,12 @@ impl<'a> Schema<'a> {
     fn explain(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         // What a reference will hold is known in the cluster only.
         if matches!(error.instance().as_ref(), Value::String(text) if reference::is_late(text)) {
-            return;
+            let number = matches!(error.kind(), ValidationErrorKind::Type { .. });
+            match self.late {
+                Late::Scalars => return,
+                Late::Strings if !number => return,
+                _ => {}
+            }
         }
         let at = error.instance_path().as_str().to_owned();
         let schemas = self.ancestors(error.schema_path().as_str());
@@ -88,6 +111,11 @@ impl<'a> Schema<'a> {
                     };
                     push(pointer::join(&at, key), format!("unknown key{hint}"));
                 }
+            }
+            ValidationErrorKind::PropertyNames { error: inner } => {
+                let key = inner.instance().as_str().unwrap_or_default();
+                let text = || format!("`{key}` cannot be a name here: {}", reason(inner));
+                push(pointer::join(&at, key), written.map_or_else(text, str::to_owned));
             }
             _ if written.is_some() => push(at, written.unwrap_or_default().to_owned()),
             ValidationErrorKind::Required { property } => {
@@ -118,11 +146,9 @@ impl<'a> Schema<'a> {
                         _ => None,
                     })
                     .collect();
+                let mut types = types;
+                types.dedup();
                 push(at, format!("must be {}, not {}", types.join(" or "), describe(error.instance())));
-            }
-            ValidationErrorKind::PropertyNames { error: inner } => {
-                let key = inner.instance().as_str().unwrap_or_default();
-                push(pointer::join(&at, key), format!("`{key}` cannot be a name here: {}", reason(inner)));
             }
             _ => push(at, reason(error)),
         }
@@ -159,7 +185,10 @@ impl<'a> Schema<'a> {
 fn reason(error: &ValidationError<'_>) -> String {
     let given = describe(error.instance());
     match error.kind() {
-        ValidationErrorKind::Type { kind } => format!("must be {}, not {given}", types(kind)),
+        ValidationErrorKind::Type { kind } => {
+            let string = if error.instance().is_string() { "the string " } else { "" };
+            format!("must be {}, not {string}{given}", types(kind))
+        }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&Value> = options.as_array().into_iter().flatten().collect();
             let words: Vec<String> = options.iter().map(|option| plain(option)).collect();
@@ -170,6 +199,9 @@ fn reason(error: &ValidationError<'_>) -> String {
             format!("must be one of {}, not {given}{meant}", backticked(words.iter().map(String::as_str)))
         }
         ValidationErrorKind::Constant { expected_value } => format!("must be `{}`, not {given}", plain(expected_value)),
+        ValidationErrorKind::Pattern { pattern } if pattern.contains("(ns|us|") => {
+            format!("must be a duration such as 5s or 1h30m, not {given}")
+        }
         ValidationErrorKind::Pattern { pattern } => format!("{given} does not match `{pattern}`"),
         ValidationErrorKind::Minimum { limit } => format!("must be at least {limit}, not {given}"),
         ValidationErrorKind::Maximum { limit } => format!("must be at most {limit}, not {given}"),
@@ -190,6 +222,7 @@ fn types(kind: &TypeKind) -> String {
         "object" => "a mapping".to_owned(),
         "array" => "a list".to_owned(),
         "integer" => "a whole number".to_owned(),
+        "null" => "null".to_owned(),
         other => format!("a {other}"),
     };
     match kind {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::cli::Request;
 use crate::finding::{Collect, backticked, did_you_mean, nearest};
 use crate::given::{Given, Origin};
+use crate::schema::Late;
 use crate::set::{Assignment, Flag};
 use crate::yaml::{self, Doubt, Key, Node};
 use crate::{embedded, pointer, reference, set};
@@ -153,7 +154,7 @@ pub fn select(request: &Request) -> Result<Plan> {
     check_render(&mut render)?;
 
     let mut warnings = Vec::new();
-    layers.legacy(request, &mut warnings)?;
+    layers.legacy(&mut warnings)?;
     let mut selections = Vec::new();
     for kind in Kind::ALL {
         let flags = if kind == Kind::Telemetry { &request.telemetry } else { &request.lineage };
@@ -253,10 +254,11 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         given.layer(&Given::from_node(&root, &file));
         given.drop_nulls();
         let value = given.value();
-        for problem in embedded::schema("manifest", &[value])?.problems(value) {
+        for problem in embedded::schema("manifest", &[value])?.with_late(Late::Never).problems(value) {
             let (key, node) = (pointer::dotted(&problem.pointer), root.nearest(&problem.pointer));
             let at = key_position(&root, &problem.pointer).unwrap_or(node.at);
-            found.push(format!("{file}:{}:{}: `{key}`: {}", at.line, at.column, problem.message));
+            let key = if key.is_empty() { "the manifest".to_owned() } else { format!("`{key}`") };
+            found.push(format!("{file}:{}:{}: {key}: {}", at.line, at.column, problem.message));
         }
     }
     found.finish(Manifest { file, root })
@@ -283,7 +285,7 @@ pub fn explain(doubt: &Doubt) -> String {
 
 /// Reports keys that are nearly ours: a manifest is shared, so any other key is somebody else's.
 fn misspelled(node: &Node, ours: &[&str], file: &str, under: &str, found: &mut Collect) {
-    for (Key { at, name }, _) in node.entries() {
+    for (Key { at, name, .. }, _) in node.entries() {
         if ours.contains(&name.as_str()) {
             continue;
         }
@@ -350,7 +352,7 @@ impl Layers {
     }
 
     /// Turns the legacy key into the two selections that it stood for.
-    fn legacy(&mut self, request: &Request, warnings: &mut Vec<String>) -> Result<()> {
+    fn legacy(&mut self, warnings: &mut Vec<String>) -> Result<()> {
         let Some((place, given)) = self.legacy.take() else { return Ok(()) };
         if !self.telemetry.is_empty() || !self.lineage.is_empty() {
             bail!(
@@ -375,7 +377,6 @@ impl Layers {
             one.set("/type", Value::String(name.to_owned()), Origin { place: place.clone(), text: None });
             self.backends(kind).push(one);
         }
-        let _ = request;
         warnings.push(format!(
             "{place}: `plugins.{LEGACY}` is deprecated and goes in 3.0.0; write instead\n  plugins:{lines}"
         ));
@@ -486,7 +487,12 @@ fn assignments(request: &Request) -> Result<Vec<Assignment>> {
         for text in texts {
             for one in found.ok(set::parse(flag, text)).into_iter().flatten() {
                 let root = pointer::tokens(&one.pointer).next().unwrap_or_default();
-                if matches!(root.as_str(), "telemetry" | "lineage" | "render") && one.pointer.len() > root.len() + 1 {
+                let ours = matches!(root.as_str(), "telemetry" | "lineage" | "render");
+                if ours && one.pointer.len() == root.len() + 1 {
+                    let hint = if root == "render" { "" } else { "; to select a backend, write --" };
+                    let flag = if root == "render" { "" } else { root.as_str() };
+                    found.push(format!("{}: name what to set after a dot, as in `{root}.key`{hint}{flag}", one.place));
+                } else if ours {
                     assignments.push(one);
                 } else {
                     found.push(format!(
@@ -556,7 +562,8 @@ fn check_render(render: &mut Given) -> Result<()> {
         ("$ref".to_owned(), Value::String("#/$defs/render".to_owned())),
         ("$defs".to_owned(), schema.get_mut("$defs").map(Value::take).unwrap_or_default()),
     ]));
-    let schema = crate::schema::Schema::compile(std::borrow::Cow::Owned(schema), "schemas/manifest.schema.json")?;
+    let schema = crate::schema::Schema::compile(std::borrow::Cow::Owned(schema), "schemas/manifest.schema.json")?
+        .with_late(Late::Never);
     let mut found = Collect::default();
     for problem in schema.problems(render.value()) {
         let place = render.origin(&problem.pointer).map_or("render", |origin| &origin.place);

@@ -176,6 +176,9 @@ fn unknown_component(section: &str, kind: &str) -> String {
     let one = section.trim_end_matches('s');
     let known = embedded::schemas_below(&format!("collector/{section}"));
     let gone = embedded::schema_tree("collector/gone").and_then(|gone| gone.get(section)?.get(kind)?.as_str());
+    if !is_component_type(kind) {
+        return format!("`{kind}` is no type of a component: types have letters, digits and underscores");
+    }
     match gone {
         Some(reason) => format!("the {one} `{kind}` is not in the collector: {reason}"),
         None => format!(
@@ -448,23 +451,22 @@ fn policy(
     let empty = Value::Object(Map::new());
     let transport = openlineage.and_then(|merged| merged.value.get("transport"));
     let mut lineage = Map::new();
-    let mut of_kind =
-        bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
-    match transport.and_then(|transport| transport.get("transports")?.as_object()) {
-        None => {
-            if let (Some((backend, resolved)), Some(transport)) = (of_kind.next(), transport) {
-                lineage.insert(backend.selection.id.clone(), json!({"transport": transport, "options": resolved.set}));
-            }
+    let of_kind = bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
+    let transports = transport.and_then(|transport| transport.get("transports")?.as_object());
+    for (backend, resolved) in of_kind {
+        let id = &backend.selection.id;
+        let one = match transports {
+            Some(transports) => transports.get(&id.replace('-', "_")),
+            None => transport,
+        };
+        if let Some(one) = one {
+            lineage.insert(id.clone(), json!({"transport": one, "options": resolved.set}));
         }
-        Some(transports) => {
-            for ((name, transport), resolved) in
-                transports.iter().map(|entry| (entry, of_kind.next().map(|(_, resolved)| resolved.set.clone())))
-            {
-                lineage.insert(
-                    name.clone(),
-                    json!({"transport": transport, "options": resolved.unwrap_or_else(|| json!({}))}),
-                );
-            }
+    }
+    // What a patch added belongs to no backend, and no option permits anything for it.
+    for (name, one) in transports.into_iter().flatten() {
+        if !lineage.keys().any(|id| id.replace('-', "_") == *name) {
+            lineage.insert(name.clone(), json!({"transport": one, "options": {}}));
         }
     }
     let subject = json!({"collector": collector.map_or(&empty, |merged| &merged.value), "lineage": lineage});

@@ -3,10 +3,11 @@
 //! Reading keeps the position of every node and refuses what people write by mistake: duplicate keys, alias bombs,
 //! input that is too large or too deep. Writing gives text that YAML 1.1 and YAML 1.2 readers read back alike.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 /// The largest document that is read, in bytes.
@@ -70,6 +71,16 @@ pub struct Key {
     pub at: Position,
     /// The key itself.
     pub name: String,
+    /// Whether the key is a plain `<<`, which merges.
+    merges: bool,
+}
+
+impl Key {
+    /// A key at a place.
+    #[must_use]
+    pub fn new(at: Position, name: String) -> Self {
+        Key { at, name, merges: false }
+    }
 }
 
 impl Node {
@@ -259,8 +270,20 @@ fn resolve(text: &str) -> Option<Value> {
 
 /// A collection that is being read.
 enum Open {
-    List { at: Position, anchor: usize, items: Vec<Node> },
-    Map { at: Position, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, seen: HashSet<String> },
+    List {
+        at: Position,
+        anchor: usize,
+        tag: Option<Box<Doubt>>,
+        items: Vec<Node>,
+    },
+    Map {
+        at: Position,
+        anchor: usize,
+        tag: Option<Box<Doubt>>,
+        entries: Vec<(Key, Node)>,
+        key: Option<Key>,
+        seen: HashSet<String>,
+    },
 }
 
 /// Builds the tree from the parser's events.
@@ -278,7 +301,7 @@ impl Loader<'_> {
     }
 
     /// Takes a finished node as the next item, key, value or the root.
-    fn push(&mut self, node: Node, anchor: usize) -> Result<()> {
+    fn push(&mut self, node: Node, anchor: usize, plain: bool) -> Result<()> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return self.fail(node.at, &format!("the document has more than {MAX_NODES} nodes"));
@@ -315,7 +338,7 @@ impl Loader<'_> {
                 if twice {
                     bail!("{source}:{}:{}: duplicate key `{name}`", node.at.line, node.at.column);
                 }
-                *key = Some(Key { at: node.at, name });
+                *key = Some(Key { at: node.at, merges: plain && name == "<<", name });
             }
         }
         Ok(())
@@ -331,12 +354,13 @@ impl Loader<'_> {
 
     fn end(&mut self) -> Result<()> {
         match self.open.pop() {
-            Some(Open::List { at, anchor, items }) => {
-                self.push(Node { at, data: Data::List(items), doubt: None }, anchor)
+            Some(Open::List { at, anchor, tag, items }) => {
+                self.push(Node { at, data: Data::List(items), doubt: tag }, anchor, false)
             }
-            Some(Open::Map { at, anchor, entries, .. }) => {
+
+            Some(Open::Map { at, anchor, tag, entries, .. }) => {
                 let entries = self.merged(entries)?;
-                self.push(Node { at, data: Data::Map(entries), doubt: None }, anchor)
+                self.push(Node { at, data: Data::Map(entries), doubt: tag }, anchor, false)
             }
             None => Ok(()),
         }
@@ -344,10 +368,10 @@ impl Loader<'_> {
 
     /// Resolves merge keys (`<<: *base`): the mapping's own keys win, then the earlier of several bases.
     fn merged(&self, entries: Vec<(Key, Node)>) -> Result<Vec<(Key, Node)>> {
-        if entries.iter().all(|(key, _)| key.name != "<<") {
+        if entries.iter().all(|(key, _)| !key.merges) {
             return Ok(entries);
         }
-        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.name == "<<");
+        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.merges);
         for (key, base) in merges {
             let bases = match base.data {
                 Data::List(items) => items,
@@ -372,7 +396,7 @@ impl Loader<'_> {
             return self.fail(at, "the alias stands inside its own anchor");
         };
         self.nodes += count(&node);
-        self.push(node, 0)
+        self.push(node, 0, false)
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&str>, at: Position) -> Result<Node> {
@@ -437,11 +461,16 @@ pub fn read(text: &str, source: &str) -> Result<Node> {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|tag| tag.to_string());
                 let node = loader.scalar(&text, style, tag.as_deref(), at)?;
-                loader.push(node, anchor)?;
+                loader.push(node, anchor, style == ScalarStyle::Plain)?;
             }
-            Event::SequenceStart(_, anchor, _) => loader.begin(Open::List { at, anchor, items: Vec::new() }, at)?,
-            Event::MappingStart(_, anchor, _) => {
-                loader.begin(Open::Map { at, anchor, entries: Vec::new(), key: None, seen: HashSet::new() }, at)?;
+            Event::SequenceStart(_, anchor, tag) => {
+                loader.begin(Open::List { at, anchor, tag: tagged(tag), items: Vec::new() }, at)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                loader.begin(
+                    Open::Map { at, anchor, tag: tagged(tag), entries: Vec::new(), key: None, seen: HashSet::new() },
+                    at,
+                )?;
             }
             Event::SequenceEnd | Event::MappingEnd => loader.end()?,
             Event::Alias(id) => loader.alias(id, at)?,
@@ -452,6 +481,11 @@ pub fn read(text: &str, source: &str) -> Result<Node> {
         Some(node) if !node.is_null() => node,
         _ => Node { at: position(1, 0), data: Data::Map(Vec::new()), doubt: None },
     })
+}
+
+/// The doubt about a collection that has a tag.
+fn tagged(tag: Option<Cow<'_, Tag>>) -> Option<Box<Doubt>> {
+    tag.map(|tag| Box::new(Doubt::Tag(tag.to_string())))
 }
 
 fn start(span: Span) -> Position {

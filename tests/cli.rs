@@ -20,6 +20,14 @@ fn render(dir: &Path, arguments: &[&str]) -> Output {
     program().args(arguments).current_dir(dir).output().unwrap()
 }
 
+/// As [`render`], with at most a gigabyte of memory to take.
+#[cfg(unix)]
+fn render_in_little_memory(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 1000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_floe-render")]).args(arguments);
+    command.current_dir(dir).stdin(Stdio::null()).output().unwrap()
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -91,12 +99,13 @@ fn a_manifest_that_is_too_large_is_refused() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn a_manifest_that_has_no_end_is_refused() {
     let zeros = Path::new("/dev/zero");
     if zeros.exists() {
         let dir = tempfile::tempdir().unwrap();
-        let message = error(&render(dir.path(), &["-f", "/dev/zero"]));
+        let message = error(&render_in_little_memory(dir.path(), &["-f", "/dev/zero"]));
         assert!(message.contains("/dev/zero"), "{message}");
     }
 }
@@ -154,6 +163,7 @@ fn a_bundle_that_is_too_large_is_refused() {
     assert!(message.contains("folders are nested deeper than 8"), "{message}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_template_cannot_make_the_program_use_up_the_memory() {
     let (dir, bundle) = with_bundle();
@@ -169,7 +179,7 @@ fn a_template_cannot_make_the_program_use_up_the_memory() {
         with_endpoint("{% set t = 'x' * 100000 %}", "[{% for i in range(9000) %}{{ t }}, {% endfor %}]"),
     ] {
         fs::write(bundle.join("collector.yaml.j2"), &template).unwrap();
-        let message = error(&render(dir.path(), &ACME));
+        let message = error(&render_in_little_memory(dir.path(), &ACME));
         assert!(message.starts_with("error: bundles/telemetry/acme/collector.yaml.j2"), "{message}");
     }
 }
@@ -369,7 +379,7 @@ fn a_second_run_over_the_first_changes_nothing() {
 // Strings.
 
 /// Strings that readers of YAML, the collector, Helm or Kubernetes could take for something else.
-const STRINGS: [&str; 48] = [
+const STRINGS: &[&str] = &[
     "yes",
     "no",
     "on",
@@ -411,7 +421,6 @@ const STRINGS: [&str; 48] = [
     "$$$(ACME_TOKEN)",
     "$(ACME_TOKEN)",
     "${X}",
-    "$${env:X}x",
     "'",
     "\"",
     "\\",
@@ -461,7 +470,7 @@ fn every_string_comes_back_equal_from_every_file() {
     let dir = tempfile::tempdir().unwrap();
     let bundles = golden("option_of_any_string_survives").join("bundles");
     let out = dir.path().join("out");
-    for text in STRINGS {
+    for &text in STRINGS {
         let options = json!({"text": text, "strings": {"one": text}});
         succeed(&render(
             dir.path(),
@@ -524,11 +533,11 @@ fn a_string_by_set_a_manifest_and_set_json_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let bundles = golden("option_of_any_string_survives").join("bundles");
     let bundles = bundles.to_str().unwrap();
-    for text in STRINGS {
+    for &text in STRINGS {
         let json = serde_json::to_string(text).unwrap();
         let mut escaped = String::new();
         for c in text.chars() {
-            if matches!(c, '\\' | ',') {
+            if matches!(c, '\\' | ',' | '{') {
                 escaped.push('\\');
             }
             escaped.push(c);
