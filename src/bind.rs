@@ -3,6 +3,8 @@
 //! A document says `${env:NAME}`, a bundle says which Secret holds it, a connection says what must be reachable. From these
 //! come the collector's `env`, its mounted files, the client's nested variables and the egress rules, with no code per backend.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
@@ -499,8 +501,10 @@ fn mount(
 ) -> Result<()> {
     let id = &backend.selection.id;
     let mut sources: Vec<(String, Vec<Value>)> = Vec::new();
-    for name in asked {
-        let Some(file) = backend.bundle.meta.files.get(name) else { continue };
+    for (index, name) in asked.iter().enumerate() {
+        let Some(file) = backend.bundle.meta.files.get(name).filter(|_| !asked[..index].contains(name)) else {
+            continue;
+        };
         let secret = match &file.secret {
             None => backend.selection.secret.name.clone(),
             Some(option) => match options.pointer(&format!("/{}", option.replace('.', "/"))).and_then(Value::as_str) {
@@ -573,6 +577,9 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
             let mut rule = Map::new();
             if let Some(labels) = one.get("pods") {
                 rule.insert("to".into(), json!([{"podSelector": {"matchLabels": labels}}]));
+            } else if let Some(address) = address(url) {
+                let bits = if address.is_ipv4() { 32 } else { 128 };
+                rule.insert("to".into(), json!([{"ipBlock": {"cidr": format!("{address}/{bits}")}}]));
             }
             rule.insert("ports".into(), json!([{"port": port, "protocol": "TCP"}]));
             let rule = Value::Object(rule);
@@ -582,6 +589,16 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
         }
     }
     found.finish((collector, workload))
+}
+
+/// The address of a URL whose host is one, such as a metadata server.
+fn address(url: &str) -> Option<IpAddr> {
+    let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    host.parse().ok()
 }
 
 /// The port of a URL, or the one that its scheme implies.
@@ -677,13 +694,20 @@ mod tests {
     }
 
     #[test]
+    fn knows_the_address_of_a_url_that_has_one() {
+        assert_eq!(address("http://169.254.169.254:80/x").map(|ip| ip.to_string()), Some("169.254.169.254".into()));
+        assert_eq!(address("grpc://[fd00::1]:4317").map(|ip| ip.to_string()), Some("fd00::1".into()));
+        assert_eq!(address("https://example.com"), None);
+    }
+
+    #[test]
     fn knows_the_port_of_a_url() {
         for (url, expected) in [
             ("https://a", Some(443)),
             ("http://a/b", Some(80)),
             ("https://${env:HOST}", Some(443)),
             ("https://${env:HOST}:8443/x", Some(8443)),
-            ("grpc://jaeger.floe.svc:4317", Some(4317)),
+            ("grpc://backend.floe.svc:4317", Some(4317)),
             ("grpc://[::1]:4317", Some(4317)),
             ("grpc://${env:ENDPOINT}", None),
             ("tcp://a", None),

@@ -82,7 +82,7 @@ pub struct Rendered {
     pub values: Option<Fragment>,
     /// What `values.yaml.j2` asked for.
     pub values_asked: Asked,
-    /// Files that the other templates asked for.
+    /// Files that the templates asked for.
     pub files: Vec<String>,
 }
 
@@ -542,6 +542,7 @@ pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &
         context.asked();
         let values = fragment("values.yaml.j2", true);
         let values_asked = context.asked();
+        let files: Vec<String> = files.iter().chain(&values_asked.files).cloned().collect();
         let (wanted, have) = match kind {
             Kind::Telemetry => ("collector.yaml.j2", collector.is_some()),
             Kind::Lineage => ("openlineage.yaml.j2", openlineage.is_some()),

@@ -10,7 +10,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::{Map, Value};
 
-use crate::finding::{backticked, did_you_mean};
+use crate::finding::{backticked, did_you_mean, short};
 use crate::json::Json;
 use crate::{pointer, reference};
 
@@ -240,10 +240,7 @@ fn describe(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Bool(_) => format!("the boolean `{value}`"),
         Value::Number(_) => format!("the number `{value}`"),
-        Value::String(text) => {
-            let shown: String = text.chars().take(60).collect();
-            format!("`{}{}`", shown.escape_debug(), if shown.len() < text.len() { "…" } else { "" })
-        }
+        Value::String(text) => format!("`{}`", short(text).escape_debug()),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
     }

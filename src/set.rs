@@ -7,7 +7,8 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::pointer;
+use crate::finding::short;
+use crate::{pointer, yaml};
 
 /// One assignment of a flag.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +53,13 @@ pub fn parse(flag: Flag, text: &str) -> Result<Vec<Assignment>> {
     while !rest.is_empty() {
         let (path, value) = split(rest, '=');
         let Some(value) = value else {
-            bail!("{} {text}: `{path}` has no value; write KEY=VALUE", flag.name());
+            bail!("{} {}: there is no `=` in `{}`; write KEY=VALUE", flag.name(), short(text), short(path));
         };
-        let (pointer, lists) = path_pointer(path).with_context(|| format!("{} {text}", flag.name()))?;
+        let (pointer, lists) = path_pointer(path).with_context(|| format!("{} {}", flag.name(), short(path)))?;
         let place = format!("{} {path}", flag.name());
         if flag == Flag::SetJson {
-            let value = serde_json::from_str(value).with_context(|| format!("{place}: `{value}` is not JSON"))?;
+            let value =
+                serde_json::from_str(value).with_context(|| format!("{place}: `{}` is not JSON", short(value)))?;
             assignments.push(Assignment { pointer, lists, value, text: None, place });
             break;
         }
@@ -75,7 +77,7 @@ pub fn parse(flag: Flag, text: &str) -> Result<Vec<Assignment>> {
 fn value_of(flag: Flag, text: &str) -> Result<(Value, Option<String>, &str)> {
     if let Some(list) = text.strip_prefix('{') {
         let (items, tail) = split(list, '}');
-        let Some(tail) = tail else { bail!("the list `{{{list}` is not closed by `}}`") };
+        let Some(tail) = tail else { bail!("the list `{{{}` is not closed by `}}`", short(list)) };
         let mut values = Vec::new();
         let mut rest = (!items.is_empty()).then_some(items);
         while let Some(items) = rest {
@@ -153,15 +155,20 @@ fn path_pointer(path: &str) -> Result<(String, Vec<String>)> {
     let mut lists = Vec::new();
     let mut rest = Some(path);
     while let Some(text) = rest {
+        if pointer::tokens(&at).count() == yaml::MAX_DEPTH {
+            bail!("the path is deeper than {} levels", yaml::MAX_DEPTH);
+        }
         let (segment, next) = split(text, '.');
         rest = next;
         let (name, mut indices) = split(segment, '[');
         if name.is_empty() {
-            bail!("`{path}` is not a path: a key is empty");
+            bail!("`{}` is not a path: a key is empty", short(path));
         }
         at = pointer::join(&at, &unescape(name));
         while let Some(text) = indices {
-            let Some((index, tail)) = text.split_once(']') else { bail!("`{path}` is not a path: `[` is not closed") };
+            let Some((index, tail)) = text.split_once(']') else {
+                bail!("`{}` is not a path: `[` is not closed", short(path))
+            };
             let index: usize = index
                 .parse()
                 .ok()

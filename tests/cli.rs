@@ -120,7 +120,7 @@ fn a_manifest_that_is_nested_too_deep_is_refused() {
     for text in [deep_flow, deep_maps, deep_block, deep_dashes] {
         fs::write(dir.path().join("manifest.yaml"), &text).unwrap();
         let message = error(&render(dir.path(), &["-f", "manifest.yaml", "--telemetry", "jaeger"]));
-        assert!(message.starts_with("error: manifest.yaml:"), "{:.40}: {message}", text);
+        assert!(message.starts_with("error: manifest.yaml:"), "{text:.40}: {message}");
     }
 }
 
