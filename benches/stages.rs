@@ -13,7 +13,7 @@ use floe_render::select::Kind;
 use floe_render::{bind, bundle, merge, options, render, select, validate, values, write};
 use serde_json::{Value, json};
 
-const STAGES: [&str; 8] = ["select", "bundle", "options", "render", "merge", "bind", "values", "validate and write"];
+const STAGES: [&str; 9] = ["select", "bundle", "options", "render", "merge", "bind", "values", "validate", "write"];
 
 /// The calls of `floe_render::run`, with a clock between them.
 fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
@@ -52,8 +52,9 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     lap();
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
     lap();
+    validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all)?;
+    lap();
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &artifacts)?;
     write::documents(&bundles, &bound, &values, &artifacts)?;
     lap();
     Ok(times)

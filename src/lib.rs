@@ -68,9 +68,9 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
-    let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &artifacts)?;
+    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all)?;
 
+    let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
     let documents = write::documents(&bundles, &bound, &values, &artifacts)?;
     let warnings = [plan.warnings, bound.warnings, checked].concat();
     Ok(Outcome { documents, warnings })

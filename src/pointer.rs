@@ -10,13 +10,18 @@ pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
 pub fn join(pointer: &str, token: &str) -> String {
     let mut joined = String::with_capacity(pointer.len() + token.len() + 1);
     joined.push_str(pointer);
-    joined.push('/');
-    if token.contains(['~', '/']) {
-        joined.push_str(&token.replace('~', "~0").replace('/', "~1"));
-    } else {
-        joined.push_str(token);
-    }
+    push(&mut joined, token);
     joined
+}
+
+/// Appends one token to a pointer.
+pub fn push(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    if token.contains(['~', '/']) {
+        pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(token);
+    }
 }
 
 /// The pointer as people read it: `exporters.otlp.tls`, quoted where a token holds a dot.

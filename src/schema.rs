@@ -389,16 +389,16 @@ pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     follow(root, schema).unwrap_or(schema)
 }
 
-/// Calls `visit` with every value below `value` and each subschema that describes it, alternatives included.
-pub fn annotated<'a>(root: &'a Value, value: &Value, at: &str, visit: &mut impl FnMut(&'a Value, &Value, &str)) {
-    annotated_below(root, root, value, at, visit);
+/// Calls `visit` with every value below `value`, its pointer, and each subschema that describes it, alternatives included.
+pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut impl FnMut(&'a Value, &Value, &str)) {
+    annotated_below(root, root, value, &mut String::new(), visit);
 }
 
 fn annotated_below<'a>(
     root: &'a Value,
     schema: &'a Value,
     value: &Value,
-    at: &str,
+    at: &mut String,
     visit: &mut impl FnMut(&'a Value, &Value, &str),
 ) {
     let schema = resolve(root, schema);
@@ -407,20 +407,18 @@ fn annotated_below<'a>(
     for alternative in lists.chain(schema.get("then")) {
         annotated_below(root, alternative, value, at, visit);
     }
-    match value {
-        Value::Object(map) => {
-            for (key, item) in map {
-                if let Some(below) = child(root, schema, key) {
-                    annotated_below(root, below, item, &pointer::join(at, key), visit);
-                }
-            }
+    let end = at.len();
+    let mut below = |token: &str, item: &Value, at: &mut String| {
+        if let Some(schema) = child(root, schema, token) {
+            pointer::push(at, token);
+            annotated_below(root, schema, item, at, visit);
+            at.truncate(end);
         }
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, item)| below(key, item, at)),
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                if let Some(below) = child(root, schema, &index.to_string()) {
-                    annotated_below(root, below, item, &pointer::join(at, &index.to_string()), visit);
-                }
-            }
+            items.iter().enumerate().for_each(|(index, item)| below(&index.to_string(), item, at));
         }
         _ => {}
     }

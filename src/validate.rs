@@ -45,7 +45,6 @@ pub fn validate(
     plan: &Plan,
     [collector, openlineage]: [Option<&Merged>; 2],
     values: &Merged,
-    artifacts: &Value,
 ) -> Result<Vec<String>> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
@@ -55,8 +54,8 @@ pub fn validate(
             .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
-    if !schemas(&documents, artifacts, bundles, false, &mut Collect::default(), &mut warnings)? {
-        schemas(&documents, artifacts, bundles, true, &mut found, &mut warnings)?;
+    if !schemas(&documents, bundles, false, &mut Collect::default(), &mut warnings)? {
+        schemas(&documents, bundles, true, &mut found, &mut warnings)?;
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
@@ -74,7 +73,6 @@ pub fn validate(
 /// nothing is wrong.
 fn schemas(
     documents: &[Document<'_>],
-    artifacts: &Value,
     bundles: &Bundles,
     names: bool,
     found: &mut Collect,
@@ -83,31 +81,30 @@ fn schemas(
     let mut properties = Map::new();
     let mut subject = Map::new();
     for document in documents {
-        let value = &document.merged.value;
-        let schema = match document.name {
-            "collector.yaml" => collector_schema(document, bundles, names, found, warnings)?,
-            "openlineage.yml" => embedded::relevant("openlineage", &[value], names)?,
-            _ => embedded::relevant("values", &[value], names)?,
+        let whole = &document.merged.value;
+        let (schema, value) = match document.name {
+            "collector.yaml" => (collector_schema(document, bundles, names, found, warnings)?, whole.clone()),
+            "openlineage.yml" => (embedded::relevant("openlineage", &[whole], names)?, whole.clone()),
+            _ => {
+                // The charts' own keys are the charts' business; the umbrella's are ours.
+                let ours = bundles.platform.meta.umbrella.iter();
+                let ours: Value = ours.filter_map(|key| Some((key.clone(), whole.get(key)?.clone()))).collect();
+                (embedded::relevant("values", &[&ours], names)?, ours)
+            }
         };
-        annotations(document, &schema, found);
+        annotations(document, &schema, &value, found);
         properties.insert(document.name.to_owned(), schema);
-        subject.insert(document.name.to_owned(), value.clone());
+        subject.insert(document.name.to_owned(), value);
     }
-    properties.insert(ARTIFACTS.to_owned(), embedded::relevant("artifacts", &[artifacts], names)?);
-    subject.insert(ARTIFACTS.to_owned(), artifacts.clone());
     let schema = Schema::compile(Cow::Owned(json!({"properties": properties})), "the schema of the documents")?;
     for problem in schema.problems(&Value::Object(subject)) {
         let name = pointer::tokens(&problem.pointer).next().unwrap_or_default();
-        let at = &problem.pointer[name.len() + 1..];
-        match documents.iter().find(|document| document.name == name) {
-            Some(document) => found.push(document.message(at, &problem.message)),
-            None => found.push(format!("{name}: `{}`: {}", pointer::dotted(at), problem.message)),
+        if let Some(document) = documents.iter().find(|document| document.name == name) {
+            found.push(document.message(&problem.pointer[name.len() + 1..], &problem.message));
         }
     }
     Ok(found.is_empty())
 }
-
-const ARTIFACTS: &str = "artifacts.json";
 
 /// The schema of the collector config with the schema of every component in its place.
 fn collector_schema(
@@ -190,9 +187,9 @@ fn unknown_component(section: &str, kind: &str) -> String {
 
 /// Checks what a document's schema says beyond JSON Schema: where secrets and references belong, and which of two
 /// numbers may not be the greater.
-fn annotations(document: &Document<'_>, schema: &Value, found: &mut Collect) {
+fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &mut Collect) {
     let listed = document.merged.value.pointer("/service/extensions").and_then(Value::as_array);
-    schema::annotated(schema, &document.merged.value, "", &mut |schema, value, at| {
+    schema::annotated(schema, value, &mut |schema, value, at| {
         let late = matches!(value, Value::String(text) if reference::is_late(text) || text.is_empty());
         if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
             let key = pointer::tokens(at).last().unwrap_or_default();

@@ -96,6 +96,14 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
         given.insert("stdout".to_owned(), String::from_utf8_lossy(&result.stdout).into_owned());
     }
 
+    if let Some(artifacts) = given.get("artifacts.json") {
+        let value = serde_json::from_str(artifacts).map_err(|error| format!("{name}: artifacts.json: {error}"))?;
+        let problems = floe_render::embedded::full_schema("artifacts").unwrap().problems(&value);
+        if !problems.is_empty() {
+            return Err(format!("{name}: artifacts.json breaks its schema: {problems:?}"));
+        }
+    }
+
     let expected_dir = case.join("expected");
     if update {
         let _ = fs::remove_dir_all(&expected_dir);
