@@ -394,6 +394,17 @@ pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut impl FnMut(&'a 
     annotated_below(root, root, value, &mut String::new(), visit);
 }
 
+/// Whether anything below a schema is annotated; most of a document is not, and need not be walked.
+fn is_annotated(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(key, below)| {
+            matches!(key.as_str(), "x-secret" | "x-reference" | "x-ascending" | "$ref") || is_annotated(below)
+        }),
+        Value::Array(items) => items.iter().any(is_annotated),
+        _ => false,
+    }
+}
+
 fn annotated_below<'a>(
     root: &'a Value,
     schema: &'a Value,
@@ -402,6 +413,9 @@ fn annotated_below<'a>(
     visit: &mut impl FnMut(&'a Value, &Value, &str),
 ) {
     let schema = resolve(root, schema);
+    if !is_annotated(schema) {
+        return;
+    }
     visit(schema, value, at);
     let lists = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
     for alternative in lists.chain(schema.get("then")) {
