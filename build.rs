@@ -1,5 +1,5 @@
 //! Embeds `templates/` and `schemas/`, so that the engine names no file: the bundles' files as bytes, in one sorted table,
-//! and the schemas as static trees, so that no run spends time on parsing them.
+//! and the schemas, those of the bundles' options too, as static trees, so that no run spends time on parsing them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,10 @@ fn main() {
         writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("strings take all");
     }
     code.push_str("];\npub(crate) static SCHEMAS: &[(&str, Json)] = &[\n");
-    for (name, path) in files(&root, "schemas") {
+    let options = files(&root, "templates").into_iter().filter(|(name, _)| name.ends_with("/options.schema.json"));
+    let mut schemas: Vec<_> = files(&root, "schemas").into_iter().chain(options).collect();
+    schemas.sort();
+    for (name, path) in schemas {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         write!(code, "    ({name:?}, ").expect("strings take all");

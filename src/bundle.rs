@@ -173,9 +173,16 @@ pub struct Bundle {
     /// SHA-256 over the names and contents of all files, as `sha256:<hex>`.
     pub digest: String,
     files: BTreeMap<String, Cow<'static, [u8]>>,
+    built_in: bool,
 }
 
 impl Bundle {
+    /// Whether the bundle is a part of the program.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
+    }
+
     /// The text of a file of the bundle, if it has one of that name.
     pub fn text(&self, name: &str) -> Result<Option<&str>> {
         let Some(bytes) = self.files.get(name) else { return Ok(None) };
@@ -243,7 +250,7 @@ impl Bundle {
                 FLOE_API.minor
             );
         }
-        Ok(Bundle { folder, meta, digest, files })
+        Ok(Bundle { folder, meta, digest, files, built_in: schema.is_none() })
     }
 }
 

@@ -29,6 +29,13 @@ pub fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'static [u8])
     FILES[start..].iter().copied().take_while(move |(name, _)| name.starts_with(folder))
 }
 
+/// The schema of a built-in bundle's options, by the bundle's folder.
+#[must_use]
+pub fn options_tree(folder: &str) -> Option<&'static Json> {
+    let path = format!("{folder}/options.schema.json");
+    SCHEMAS.binary_search_by(|(name, _)| (*name).cmp(&path)).ok().map(|at| &SCHEMAS[at].1)
+}
+
 /// A JSON file of ours, by its path below `schemas/` without `.schema.json` or `.json`.
 #[must_use]
 pub fn schema_tree(name: &str) -> Option<&'static Json> {
@@ -76,6 +83,37 @@ pub fn full_schema(name: &str) -> Result<Schema<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Checks every default below a schema by the schema that it stands in.
+    fn check_defaults(path: &str, root: &Value, schema: &Value, seen: &mut usize) {
+        if let Value::Object(map) = schema {
+            for (key, default) in map.iter().filter(|(key, _)| *key == "default" || key.starts_with("x-default-")) {
+                let mut alone = schema.clone();
+                alone["$defs"] = root.get("$defs").cloned().unwrap_or_else(|| serde_json::json!({}));
+                let problems = Schema::compile(Cow::Owned(alone), path).unwrap().problems(default);
+                assert!(problems.is_empty(), "{path}: {key} {default}: {problems:?}");
+                *seen += 1;
+            }
+        }
+        let below: Vec<&Value> = match schema {
+            Value::Object(map) => map.iter().filter(|(key, _)| *key != "default").map(|(_, value)| value).collect(),
+            Value::Array(items) => items.iter().collect(),
+            _ => return,
+        };
+        for below in below {
+            check_defaults(path, root, below, seen);
+        }
+    }
+
+    #[test]
+    fn every_default_fits_its_own_schema() {
+        let mut seen = 0;
+        for (path, tree) in SCHEMAS.iter().filter(|(_, tree)| tree.get("$schema").is_some()) {
+            let schema = tree.to_value();
+            check_defaults(path, &schema, &schema, &mut seen);
+        }
+        assert!(seen > 50, "only {seen} defaults are built in");
+    }
 
     #[test]
     fn every_schema_compiles_in_full() {

@@ -73,6 +73,26 @@ impl Json {
         }
     }
 
+    /// Whether this is the same as a value.
+    #[must_use]
+    pub fn is(&'static self, value: &Value) -> bool {
+        match (self, value) {
+            (Json::Null, Value::Null) => true,
+            (Json::Bool(ours), Value::Bool(theirs)) => ours == theirs,
+            (Json::Text(ours), Value::String(theirs)) => ours == theirs,
+            (Json::Whole(ours), Value::Number(theirs)) => theirs.as_i64() == Some(*ours),
+            (Json::Float(ours), Value::Number(theirs)) => theirs.is_f64() && theirs.as_f64() == Some(*ours),
+            (Json::List(ours), Value::Array(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| ours.is(theirs))
+            }
+            (Json::Map(ours), Value::Object(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours.iter().all(|(key, ours)| theirs.get(*key).is_some_and(|it| ours.is(it)))
+            }
+            _ => false,
+        }
+    }
+
     /// The same as a value of its own.
     #[must_use]
     pub fn to_value(&'static self) -> Value {

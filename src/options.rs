@@ -1,14 +1,16 @@
 //! Stage `options`: defaults, then what the user gave, checked by the bundle's schema and by its policy for the profile.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::bundle::{Bundle, Bundles};
 use crate::finding::Collect;
 use crate::given::{Given, Origin};
-use crate::schema::{Late, Schema, child, subschema};
+use crate::schema::{self, Late, Schema, child, subschema};
 use crate::select::Plan;
-use crate::{pointer, set};
+use crate::{embedded, pointer, set};
 
 /// The options of one bundle, ready for its templates.
 #[derive(Clone, Debug)]
@@ -54,8 +56,11 @@ pub fn resolve(bundles: &Bundles, plan: &Plan) -> Result<Options> {
 /// `label` names the bundle in messages, `prefix` is what stands before an option on the command line.
 fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &str) -> Result<Resolved> {
     let name = "options.schema.json";
-    let text =
-        bundle.json(name)?.unwrap_or_else(|| serde_json::json!({"type": "object", "additionalProperties": false}));
+    let built_in = bundle.is_built_in().then(|| embedded::options_tree(&bundle.folder)).flatten();
+    let text = match built_in {
+        Some(tree) => tree.to_value(),
+        None => bundle.json(name)?.unwrap_or_else(|| json!({"type": "object", "additionalProperties": false})),
+    };
     type_set_values(&mut given, &text);
     if given.value().is_null() {
         given = Given::default();
@@ -66,8 +71,11 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
     let set = without_nulls(&Value::Object(all.clone()));
 
     let mut found = Collect::default();
-    let schema = Schema::compile(std::borrow::Cow::Borrowed(&text), &format!("{}/{name}", bundle.folder))?
-        .with_late(Late::Strings);
+    let relevant = match built_in {
+        Some(tree) => Cow::Owned(schema::relevant(tree, &[&set], true)),
+        None => Cow::Borrowed(&text),
+    };
+    let schema = Schema::compile(relevant, &format!("{}/{name}", bundle.folder))?.with_late(Late::Strings);
     for problem in schema.problems(&set) {
         found.push(message(&given, &set, &problem.pointer, &problem.message, label, prefix));
     }

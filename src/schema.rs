@@ -252,7 +252,8 @@ fn plain(value: &Value) -> String {
 
 /// The part of a schema that matters to some values. The subschema of a property that none of them has could never be
 /// asked, so it becomes `true`; references to definitions are followed and written out. For a schema that is known to
-/// compile: what is left out is not checked. `names` keeps the names of unused properties, for suggestions.
+/// compile: what is left out is not checked. `names` keeps the names of unused properties, for suggestions, and the
+/// patterns of late values; without them the schema tells whether something is wrong, not what.
 #[must_use]
 pub fn relevant(root: &'static Json, values: &[&Value], names: bool) -> Value {
     Pruning { definitions: root.get("$defs"), names }.schema(root, values, 0)
@@ -272,6 +273,12 @@ const MAX_SCHEMA_DEPTH: usize = 256;
 impl Pruning {
     fn schema(&self, schema: &'static Json, values: &[&Value], depth: usize) -> Value {
         let Json::Map(entries) = schema else { return schema.to_value() };
+        // A default fits its own schema, as a test makes sure.
+        let default = |value: &&Value| schema.get("default").is_some_and(|default| default.is(value));
+        if !values.is_empty() && values.iter().all(default) && schema.get("x-secret").is_none() {
+            return Value::Bool(true);
+        }
+        let late = |value: &&Value| value.as_str().is_some_and(reference::is_late);
         if depth > MAX_SCHEMA_DEPTH {
             return Value::Bool(false);
         }
@@ -290,6 +297,8 @@ impl Pruning {
         for (key, schema) in *entries {
             let value = match *key {
                 "$defs" | "$schema" | "$comment" | "title" | "description" | "examples" => continue,
+                // What a reference will hold is known in the cluster only.
+                "pattern" if !self.names && !values.is_empty() && values.iter().all(late) => continue,
                 "$ref" => {
                     let target = schema.as_str().and_then(|target| target.strip_prefix(DEFINITION));
                     match target.and_then(|name| self.definitions?.get(name)).map(|target| below(target, values)) {

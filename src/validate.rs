@@ -87,6 +87,12 @@ fn schemas(
             "openlineage.yml" => (embedded::relevant("openlineage", &[whole], names)?, whole.clone()),
             _ => {
                 // The charts' own keys are the charts' business; the umbrella's are ours.
+                for (key, value) in whole.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object()) {
+                    found.push(document.message(
+                        &pointer::join("", key),
+                        &format!("the values of a chart are a mapping, not `{value}`"),
+                    ));
+                }
                 let ours = bundles.platform.meta.umbrella.iter();
                 let ours: Value = ours.filter_map(|key| Some((key.clone(), whole.get(key)?.clone()))).collect();
                 (embedded::relevant("values", &[&ours], names)?, ours)
@@ -122,6 +128,9 @@ fn collector_schema(
         for (id, body) in bodies {
             let kind = id.split('/').next().unwrap_or(id);
             let at = pointer::join(&format!("/{section}"), id);
+            if is_component_type(kind) && !is_component_id(id) {
+                found.push(document.message(&at, "a component's ID is `type` or `type/name`, without blanks"));
+            }
             let Some(mut schema) = component_schema(section, kind, body, bundles, names)? else {
                 found.push(document.message(&at, &unknown_component(section, kind)));
                 continue;
@@ -166,7 +175,13 @@ fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles, 
 }
 
 fn is_component_type(kind: &str) -> bool {
-    !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether an ID is `type` or `type/name`, as the collector reads it (component.ID of 0.158.0).
+fn is_component_id(id: &str) -> bool {
+    let (kind, name) = id.split_once('/').map_or((id, None), |(kind, name)| (kind, Some(name)));
+    is_component_type(kind) && name.is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()))
 }
 
 fn unknown_component(section: &str, kind: &str) -> String {
