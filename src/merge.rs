@@ -63,7 +63,8 @@ impl Merged {
             let next = match &node.data {
                 Data::Map(_) => node.get(&token),
                 Data::List(items) => below.and_then(|below| items.iter().find(|item| item.to_value() == *below)),
-                Data::Scalar(_) => None,
+                // What a template value holds stands where the template value does.
+                Data::Scalar(value) => below.filter(|_| value.is_object() || value.is_array()).map(|_| node),
             };
             let Some(next) = next else { break };
             node = next;

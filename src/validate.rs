@@ -29,7 +29,17 @@ struct Document<'a> {
 impl Document<'_> {
     /// `name: `path`: what is wrong (where it is from)`.
     fn message(&self, at: &str, text: &str) -> String {
-        let origin = self.merged.origin(at).map_or_else(String::new, |origin| format!(" ({origin})"));
+        self.message_from(at, text, self.merged.origin(at))
+    }
+
+    /// The same without the line that the value stands on, which may hold a secret.
+    fn discreet(&self, at: &str, text: &str) -> String {
+        let origin = self.merged.origin(at);
+        self.message_from(at, text, origin.map(|origin| origin.split(": `").next().unwrap_or_default().to_owned()))
+    }
+
+    fn message_from(&self, at: &str, text: &str, origin: Option<String>) -> String {
+        let origin = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
         if at.is_empty() {
             return format!("{}: {text}{origin}", self.name);
         }
@@ -209,7 +219,7 @@ fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &m
         if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
             let key = pointer::tokens(at).last().unwrap_or_default();
             if mark == &Value::Bool(true) || names_a_secret(&key) {
-                found.push(document.message(
+                found.push(document.discreet(
                     at,
                     "a secret stands here as a literal; write a reference `${env:NAME}`, so that it stays in a Kubernetes Secret",
                 ));
@@ -293,7 +303,6 @@ fn names_a_secret(header: &str) -> bool {
         "license-key",
         "access-key",
         "cookie",
-        "team",
     ]
     .iter()
     .any(|word| header.contains(word))
