@@ -112,6 +112,12 @@ impl Renderer {
         environment.set_recursion_limit(RECURSION);
         // Nothing that a loop carries on: with the fuel this bounds how far a value can grow.
         environment.remove_global("namespace");
+        // Filters whose output may be out of all proportion to their input.
+        for filter in ["batch", "format", "indent", "pprint", "slice"] {
+            environment.remove_filter(filter);
+        }
+        environment.add_filter("join", join);
+        environment.add_filter("replace", replace);
         environment.add_filter("helm_tpl", helm_tpl);
         environment.add_filter("checksum", checksum);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
@@ -391,6 +397,33 @@ fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
         },
     };
     anyhow!("{place}: {what}{shown}")
+}
+
+/// Joins a list to a string that may be written.
+fn join(list: Jinja, separator: Option<String>) -> Result<String, Error> {
+    let separator = separator.unwrap_or_default();
+    let mut joined = String::new();
+    for (index, item) in list.try_iter()?.enumerate() {
+        if index > 0 {
+            joined.push_str(&separator);
+        }
+        match item.as_str() {
+            Some(text) => joined.push_str(text),
+            None => joined.push_str(&item.to_string()),
+        }
+        if joined.len() > MAX_OUTPUT {
+            return Err(too_large());
+        }
+    }
+    Ok(joined)
+}
+
+/// Replaces a text in a string, as long as the string may be written.
+fn replace(text: String, from: String, to: String) -> Result<String, Error> {
+    if text.len().saturating_add(text.matches(&from).count().saturating_mul(to.len())) > MAX_OUTPUT {
+        return Err(too_large());
+    }
+    Ok(text.replace(&from, &to))
 }
 
 /// Escapes `{{` in every string for charts that run values through Helm's `tpl`.

@@ -1,6 +1,7 @@
 """A job that emits one run event, configured by nothing but its environment, as an integration does."""
 
 import json
+import logging
 import os
 import uuid
 from datetime import datetime, timezone
@@ -28,6 +29,8 @@ if stub := os.environ.get("CONFORMANCE_KAFKA_STUB"):
 
     confluent_kafka.Producer = Producer
 
+# The console transport writes at this level.
+logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
 namespace = os.environ["OPENLINEAGE_NAMESPACE"]
 client = OpenLineageClient()
 client.emit(

@@ -1,6 +1,6 @@
 """Sends a run event with the real OpenLineage client, configured by a case's files alone, and checks what arrives.
 
-usage: lineage.py CASE_DIR...
+usage: lineage.py SHARE CASE_DIR...     SHARE is 0/2 for the first half of the distinct cases
 
 What must arrive is read from `artifacts.json`; no backend is known by name here.
 """
@@ -14,17 +14,19 @@ from urllib.parse import urlsplit
 
 import report
 import sandbox
-from case import AWS_IDENTITY, NASTY, Case, expand, secret_for, substitute
+from case import AWS_IDENTITY, NASTY, Case, expand, references, secret_for, substitute
 
 SCHEMA = pathlib.Path(__file__).parents[3] / "shared/upstream/openlineage/OpenLineage.json"
 EMITTER = pathlib.Path(__file__).with_name("emit_lineage.py")
+
+CONSOLE = "openlineage.client.transport.console "  # how `emit_lineage.py` begins a line of that logger
 
 
 class Wrong(Exception):
     """What arrived is not what was promised."""
 
 
-def main(directories):
+def main(share, directories):
     cases = [case for case in map(Case, directories) if case.has("openlineage.yml")]
     try:
         sandbox.enter()
@@ -34,9 +36,9 @@ def main(directories):
         return
     authority, _names = sandbox.Authority(), sandbox.Names()
     validator = event_validator()
-    verdicts = report.Verdicts("openlineage")
+    verdicts = report.Verdicts("openlineage", share)
     for case in cases:
-        digest = case.digest("openlineage.yml", "workload.env.yaml", "artifacts.json")
+        digest = case.digest("openlineage.yml", "workload.env.yaml")
         verdicts.report(case.name, digest, lambda: judge(case, authority, validator))
     report.close()
 
@@ -44,7 +46,7 @@ def main(directories):
 def judge(case, authority, validator):
     try:
         return [(report.accepted, check(case, authority, validator))]
-    except (Wrong, KeyError, ValueError, OSError, subprocess.SubprocessError) as error:
+    except Exception as error:  # whatever it is, the next case has its turn
         return [(report.refused, f"{type(error).__name__}: {error}")]
 
 
@@ -64,9 +66,13 @@ def check(case, authority, validator):
     from_artifacts = (artifacts["openlineage_client_config"], artifacts["workload_env"])
     notes = set()
     # The same client from both sources, then from the files with each of the other secrets.
-    for (config, entries), nasty in [(from_artifacts, NASTY[0]), *[(from_files, value) for value in NASTY]]:
+    secrets = NASTY if references(promised) else NASTY[:1]
+    for (config, entries), nasty in [(from_artifacts, NASTY[0]), *[(from_files, value) for value in secrets]]:
         env = expand(entries, secret_for(promised, nasty))
         transports = list(flatten(substitute(promised, env)))
+        for path in {t["verify"] for t in transports if isinstance(t.get("verify"), str)}:
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+            pathlib.Path(path).write_bytes(authority.pem)
         ports = {80, 443} | {port for t in transports if (port := address(t).port)}
         with sandbox.stand_in(authority, ports) as server:
             produced = emit(config, env)
@@ -107,7 +113,8 @@ def emit(config, env):
     job = subprocess.run([sys.executable, str(EMITTER)], env=environment, capture_output=True, text=True, timeout=120)
     if job.returncode:
         raise Wrong(f"the client failed: {(job.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return [json.loads(line) for line in stub.read_text().splitlines()]
+    logged = [line.removeprefix(CONSOLE) for line in job.stderr.splitlines() if line.startswith(CONSOLE)]
+    return [json.loads(line) for line in stub.read_text().splitlines()] + [{"topic": CONSOLE, "value": v} for v in logged]
 
 
 def deliver(transport, requests, produced, namespace, validator):
@@ -139,8 +146,16 @@ def deliver(transport, requests, produced, namespace, validator):
             raise Wrong(f"nothing was produced to topic `{transport['topic']}`")
         for key, value in (transport.get("config") or {}).items():
             expect(f"producer config {key}", messages[-1]["config"].get(key), str(value))
+        if "messageKey" in transport:
+            expect("message key", messages[-1]["key"], transport["messageKey"])
         check_event(json.loads(messages[-1]["value"]), namespace, validator)
         return f"{kind}: producer stubbed"
+    if kind == "console":
+        events = [m for m in produced if m["topic"] == CONSOLE]
+        if not events:
+            raise Wrong("the client logged no event")
+        check_event(json.loads(events[-1]["value"]), namespace, validator)
+        return f"{kind}: logged"
     raise Wrong(f"transport type `{kind}` has no check here")
 
 
@@ -180,4 +195,4 @@ def check_event(event, namespace, validator):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

@@ -19,22 +19,33 @@ def refused(consumer, case, reason):
     _line(consumer, "refused", case, reason)
 
 
+def same(consumer, case, other):
+    """Its files say what those of another case say, so it is not tried again."""
+    _line(consumer, "same", case, other)
+
+
 def _line(consumer, verdict, case, detail):
     print(consumer, verdict, case, " ".join(str(detail).split()), sep="\t", flush=True)
 
 
 class Verdicts:
-    """Reports each case, and tries only one of those whose files say the same."""
+    """Tries one of the cases whose files say the same. Of several processes with the same cases, each tries its share."""
 
-    def __init__(self, consumer):
+    def __init__(self, consumer, share="0/1"):
         self.consumer = consumer
-        self._known = {}
+        self._number, self._of = map(int, share.split("/"))
+        self._first = {}
 
     def report(self, case, digest, check):
         """`check` returns pairs of one of the functions above and its detail."""
-        if digest not in self._known:
-            self._known[digest] = check()
-        for verdict, detail in self._known[digest]:
+        known = digest in self._first
+        number, first = self._first.setdefault(digest, (len(self._first), case))
+        if number % self._of != self._number:
+            return
+        if known:
+            same(self.consumer, case, first)
+            return
+        for verdict, detail in check():
             verdict(self.consumer, case, detail)
 
 

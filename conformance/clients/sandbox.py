@@ -22,6 +22,8 @@ import sys
 import threading
 import time
 
+import zstandard
+
 INSIDE = "FLOE_CONFORMANCE_SANDBOX"
 SCRATCH = pathlib.Path("/run/conformance")
 HERE = "10.99.0.1"  # the workload, the name server and the stand-in
@@ -200,6 +202,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
+        elif self.headers.get("Content-Encoding") == "zstd":
+            body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
         self.server.owner.requests.append(
             {
                 "tls": isinstance(self.connection, ssl.SSLSocket),

@@ -1,6 +1,6 @@
 """Starts a real collector with a case's `collector.yaml` and sends a trace, a metric and a log through it with a real SDK.
 
-usage: telemetry.py OTELCOL VERSION JAEGER CASE_DIR...
+usage: telemetry.py SHARE OTELCOL VERSION JAEGER CASE_DIR...     SHARE is 0/2 for the first half of the distinct cases
 
 The collector gets its environment and files as `values.yaml` binds them, the SDK is configured by `workload.env.yaml`
 alone. OTLP over gRPC ends in a real Jaeger, everything over HTTP in a stand-in that answers for the vendor's host name
@@ -23,6 +23,8 @@ EMITTER = pathlib.Path(__file__).with_name("emit_telemetry.py")
 SERVICE = "conformance-job"
 # Exporters that the collectors here hold as a config only: they start and discard.
 DISCARDS = {"0.158.0": {"datadog", "awsxray"}, "0.120.0": {"datadog"}}
+# Exporters that start with made-up credentials, and whose APIs nothing here stands in for.
+UNSEEN = {"googlecloud"}
 # The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
 SECRETS = [value.replace("$$", "$") for value in NASTY]
 # With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
@@ -33,7 +35,7 @@ class Wrong(Exception):
     """What happened is not what was promised."""
 
 
-def main(otelcol, version, jaeger, directories):
+def main(share, otelcol, version, jaeger, directories):
     cases = [case for case in map(Case, directories) if case.has("collector.yaml") and case.target() == version]
     try:
         sandbox.enter()
@@ -42,24 +44,31 @@ def main(otelcol, version, jaeger, directories):
             report.skipped("telemetry", case.name, reason)
         return
     network = Network(sandbox.Authority(), sandbox.Names())
-    verdicts = report.Verdicts("telemetry")
+    verdicts = report.Verdicts("telemetry", share)
     for number, case in enumerate(cases):
-        digest = case.digest("collector.yaml", "workload.env.yaml")
+        entries = [entry for entry in case.yaml("workload.env.yaml") if entry["name"].startswith("OTEL_")]
+        if "$(" in str(entries):  # else the SDK reads nothing of the others
+            entries = case.yaml("workload.env.yaml")
+        digest = case.digest("collector.yaml", entries)
         secret = SECRETS[number % len(SECRETS)]
         verdicts.report(case.name, digest, lambda: judge(case, network, version, secret, otelcol, jaeger))
     report.close()
 
 
 def judge(case, network, version, secret, otelcol, jaeger):
+    if reason := case.unavailable():
+        return [(report.skipped, reason)]
     try:
-        delivered, discarded = Trial(case, network, version, secret).run(otelcol, jaeger)
-    except (Wrong, KeyError, ValueError, OSError, subprocess.SubprocessError) as error:
+        delivered, discarded, unseen = Trial(case, network, version, secret).run(otelcol, jaeger)
+    except Exception as error:  # whatever it is, the next case has its turn
         return [(report.refused, f"{type(error).__name__}: {error}")]
     verdicts = []
     if delivered:
         verdicts.append((report.accepted, "; ".join(delivered)))
     if discarded:
         verdicts.append((report.skipped, f"ready, but this collector only discards for {', '.join(discarded)}"))
+    if unseen:
+        verdicts.append((report.skipped, f"ready, but no stand-in speaks the gRPC API of {', '.join(unseen)}"))
     return verdicts
 
 
@@ -80,16 +89,32 @@ class Trial:
         pipelines = self.config["service"]["pipelines"]
         self.signals = {}  # of each exporter that a job can reach
         self.sampled = False
-        for name, pipeline in pipelines.items():
-            if not any(receiver.split("/")[0] == "otlp" for receiver in pipeline["receivers"]):
+        waiting = [
+            name for name, pipeline in pipelines.items() if any(r.split("/")[0] == "otlp" for r in pipeline["receivers"])
+        ]
+        reached = set()
+        while waiting:
+            name = waiting.pop()
+            if name in reached:
                 continue
-            self.sampled |= any("sampl" in processor for processor in pipeline.get("processors", []))
-            for exporter in set(pipeline["exporters"]) & set(self.exporters):
-                self.signals.setdefault(exporter, set()).add(name.split("/")[0])
+            reached.add(name)
+            signal, pipeline = name.split("/")[0], pipelines[name]
+            self.sampled |= any("sampl" in processor for processor in pipeline.get("processors") or [])
+            for exporter in pipeline["exporters"]:
+                if exporter in self.exporters:
+                    self.signals.setdefault(exporter, set()).add(signal)
+                else:  # a connector hands the same signal on to the pipelines that receive from it
+                    waiting += [
+                        other
+                        for other, its in pipelines.items()
+                        if exporter in its["receivers"] and other.split("/")[0] == signal
+                    ]
 
     def run(self, otelcol, jaeger):
         real = {name: kind for name in self.signals if (kind := name.split("/")[0]) not in DISCARDS[self.version]}
         discarded = sorted(set(self.signals) - set(real))
+        unseen = sorted(name for name in real if real[name] in UNSEEN)
+        real = {name: kind for name, kind in real.items() if kind not in UNSEEN}
         grpc = [name for name, kind in real.items() if kind in ("otlp", "otlp_grpc")]
         self.network.names.elsewhere = {urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname: sandbox.POD}
         self.provide_files()
@@ -102,6 +127,8 @@ class Trial:
                 if grpc:
                     processes.append(self.start_jaeger(jaeger, grpc))
                 processes.append(self.start_collector(otelcol))
+                if unseen:
+                    return [], discarded, unseen
                 self.emit(set.union(*self.signals.values()))
                 delivered = [self.check(name, kind, server.requests) for name, kind in sorted(real.items())]
                 self.stop(processes.pop())
@@ -109,12 +136,20 @@ class Trial:
                 for process in processes:
                     process.kill()
                     process.wait()
-        return delivered, discarded
+        return delivered, discarded, unseen
 
     def provide_files(self):
         """Writes the TLS files that the config names, where the values mount a Secret for them."""
         mounts = [mount["mountPath"] for mount in self.case.yaml("values.yaml")["otel"].get("extraVolumeMounts") or []]
         certificate, key = self.network.authority.certificate("collector.example.test")
+        self.google = self.env.get("GOOGLE_APPLICATION_CREDENTIALS")
+        if self.google and not any(self.google.startswith(mount.rstrip("/") + "/") for mount in mounts):
+            raise Wrong(f"`{self.google}` is in no volume that the values mount")
+        self.google = pathlib.Path(self.google or sandbox.SCRATCH / "credentials.json")
+        self.google.parent.mkdir(parents=True, exist_ok=True)
+        account = {"type": "service_account", "project_id": "conformance", "private_key_id": "1", "client_id": "1"}
+        account |= {"client_email": "c@conformance.iam.gserviceaccount.com", "private_key": key.decode()}
+        self.google.write_text(json.dumps(account | {"token_uri": "https://oauth2.googleapis.com/token"}))
         for exporter in self.exporters.values():
             tls = (exporter or {}).get("tls") or {}
             for option, content in (("ca_file", self.network.authority.pem), ("cert_file", certificate), ("key_file", key)):
@@ -179,6 +214,7 @@ class Trial:
         environment = {
             "PATH": os.environ["PATH"],
             **AWS_IDENTITY,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.google),  # stands for the pod's identity where the values bind none
             **self.env,
         }
         log = open(sandbox.SCRATCH / "collector.log", "w")
@@ -205,6 +241,8 @@ class Trial:
             return self.check_otlp_http(name, requests)
         if kind == "awsxray":
             return self.check_xray(name, requests)
+        if kind == "debug":
+            return self.check_debug(name)
         raise Wrong(f"exporter type `{kind}` has no check here")
 
     def check_jaeger(self, name):
@@ -228,7 +266,7 @@ class Trial:
             url = urlsplit(exporter.get(f"{signal}_endpoint") or exporter["endpoint"].rstrip("/") + f"/v1/{signal}")
             request = self.wait_for(requests, url, name)
             for header, value in (exporter.get("headers") or {}).items():
-                if request["headers"].get(header.lower()) != str(value):
+                if request["headers"].get(header.lower()) != str(value).strip():  # blanks around it are not of a header
                     raise Wrong(f"`{name}`: header `{header}` is {request['headers'].get(header.lower())!r}")
             if not authorization(request["headers"].get("authorization")):
                 raise Wrong(f"`{name}`: Authorization is {request['headers'].get('authorization')!r}")
@@ -284,6 +322,15 @@ class Trial:
             raise Wrong(f"`{name}`: the segment is of {segment['name']!r}")
         return f"{name}: traces at {urlsplit(base).hostname}"
 
+    def check_debug(self, name):
+        counts = (self.exporters[name] or {}).get("verbosity", "basic") == "basic"
+        told = {"traces": "conformance-span", "metrics": "conformance_counter", "logs": "conformance-log"}
+        for signal in sorted(self.signals[name]):
+            wanted = f'"otelcol.signal": "{signal}"' if counts else told[signal]
+            if not sandbox.wait_until(lambda: wanted in (sandbox.SCRATCH / "collector.log").read_text(), 15):
+                raise Wrong(f"`{name}`: no {wanted} in the collector's log")
+        return f"{name}: {', '.join(sorted(self.signals[name]))} in the collector's log"
+
     def check_content(self, item, resource):
         if "conformance" not in item:
             raise Wrong(f"what arrived is {item!r}")
@@ -332,4 +379,4 @@ def last_line(log):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])
+    main(*sys.argv[1:5], sys.argv[5:])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import report
+import sandbox
 from case import AWS_IDENTITY, NASTY, Case
 
 
@@ -16,25 +17,38 @@ def main(otelcol, version, directories):
     cases = [case for case in map(Case, directories) if case.has("collector.yaml") and case.target() == version]
     if not cases:
         report.skipped(consumer, "-", f"no case is rendered for {version}")
-    requests = []
-    for case in list(cases):
+        return
+    try:
+        sandbox.enter()
+        authority, _names = sandbox.Authority(), sandbox.Names()
+    except sandbox.Unavailable as reason:
+        report.skipped(consumer, "-", reason)
+        return
+    verdicts, requests = report.Verdicts(consumer), {}
+
+    def ask(case):
+        if reason := case.unavailable():
+            return [(report.skipped, reason)]
         try:
             env = AWS_IDENTITY | case.collector_env(NASTY[0])
         except (KeyError, ValueError, OSError) as error:
-            report.refused(consumer, case.name, f"{type(error).__name__}: {error}")
-            cases.remove(case)
-            continue
+            return [(report.refused, f"{type(error).__name__}: {error}")]
         config = (case.path / "collector.yaml").read_text()
-        requests.append(json.dumps({"name": case.name, "config": config, "env": env}) + "\n")
-    answer = subprocess.run([otelcol, "validate-many"], input="".join(requests), capture_output=True, text=True)
-    verdicts = [json.loads(line) for line in answer.stdout.splitlines()]
-    for case, verdict in zip(cases, verdicts):
+        requests[case.name] = json.dumps({"name": case.name, "config": config, "env": env}) + "\n"
+        return []
+
+    for case in cases:
+        bindings = case.yaml("values.yaml")["otel"].get("extraEnvs") if case.has("values.yaml") else None
+        verdicts.report(case.name, case.digest("collector.yaml", [bindings]), lambda: ask(case))
+    with sandbox.stand_in(authority, {443}):  # an authenticator may fetch a token to see that its options are right
+        answer = subprocess.run([otelcol, "validate-many"], input="".join(requests.values()), capture_output=True, text=True)
+    answers = {verdict["name"]: verdict for verdict in map(json.loads, answer.stdout.splitlines())}
+    for name in requests:
+        verdict = answers.get(name) or {"ok": False, "error": f"no verdict: {answer.stderr.strip()[-300:]}"}
         if verdict["ok"]:
-            report.accepted(consumer, case.name, "; ".join(verdict.get("warnings", [])))
+            report.accepted(consumer, name, "; ".join(verdict.get("warnings", [])))
         else:
-            report.refused(consumer, case.name, verdict["error"])
-    for case in cases[len(verdicts) :]:
-        report.refused(consumer, case.name, f"no verdict: {answer.stderr.strip()[-300:]}")
+            report.refused(consumer, name, verdict["error"])
     report.close()
 
 
