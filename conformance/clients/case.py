@@ -92,14 +92,14 @@ def expand(entries, secret):
     return env
 
 
-def substitute(node, env):
-    """A document with `${env:X}` replaced and `$$` undone, as its reader means it."""
+def substitute(node, env, dollar="$"):
+    """A document with `${env:X}` replaced and `$$` undone, as the collector means it; `dollar` is what `$$` becomes."""
     if isinstance(node, dict):
-        return {key: substitute(value, env) for key, value in node.items()}
+        return {key: substitute(value, env, dollar) for key, value in node.items()}
     if isinstance(node, list):
-        return [substitute(value, env) for value in node]
+        return [substitute(value, env, dollar) for value in node]
     if isinstance(node, str):
-        return _LATE.sub(lambda match: "$" if match[1] else env.get(match[2]) or match[3] or "", node)
+        return _LATE.sub(lambda match: dollar if match[1] else env.get(match[2]) or match[3] or "", node)
     return node
 
 
