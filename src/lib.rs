@@ -72,6 +72,6 @@ pub fn run(request: &Request) -> Result<Outcome> {
 
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
     let documents = write::documents(&bundles, &bound, &values, &artifacts)?;
-    let warnings = [plan.warnings, bound.warnings, checked].concat();
+    let warnings = [plan.warnings, merge::unreceived(&bundles, &pipelines), bound.warnings, checked].concat();
     Ok(Outcome { documents, warnings })
 }

@@ -10,7 +10,7 @@ use crate::finding::Collect;
 use crate::given::Given;
 use crate::json::Json;
 use crate::render::{Fragment, Rendered};
-use crate::select::Plan;
+use crate::select::{Kind, Plan};
 use crate::yaml::{Data, Node};
 use crate::{embedded, pointer};
 
@@ -99,6 +99,17 @@ pub fn pipelines(rendered: &[Rendered]) -> Vec<String> {
     let names =
         ["", "/full"].iter().flat_map(|suffix| ["traces", "metrics", "logs"].map(|signal| format!("{signal}{suffix}")));
     names.filter(|name| has(name)).collect()
+}
+
+/// What nobody should believe to arrive: the signals that no selected backend takes.
+#[must_use]
+pub fn unreceived(bundles: &Bundles, pipelines: &[String]) -> Vec<String> {
+    let taken = |signal: &str| pipelines.iter().any(|pipeline| pipeline.split('/').next() == Some(signal));
+    let lost: Vec<&str> = ["traces", "metrics", "logs"].into_iter().filter(|signal| !taken(signal)).collect();
+    if lost.is_empty() || !bundles.has(Kind::Telemetry) {
+        return Vec::new();
+    }
+    vec![format!("no selected backend takes {}; jobs are told not to send them", lost.join(" and "))]
 }
 
 /// The collector config: the platform's layer under the backends' fragments, then the user's patch.

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-const PAIR: [&str; 4] = ["--telemetry", "jaeger", "--lineage", "marquez"];
+const PAIR: [&str; 4] = ["--telemetry", "datadog", "--lineage", "marquez"];
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_floe-render"));
@@ -331,9 +331,9 @@ fn a_run_that_cannot_replace_a_file_replaces_none() {
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let message = error(&render(dir.path(), &["--telemetry", "jaeger", "-o", "/proc/floe/out"]));
+    let message = error(&render(dir.path(), &["--telemetry", "datadog", "-o", "/proc/floe/out"]));
     assert!(message.starts_with("error: --output-dir /proc/floe/out: cannot be created"), "{message}");
-    let message = error(&render(dir.path(), &["--telemetry", "jaeger", "-o", "/proc"]));
+    let message = error(&render(dir.path(), &["--telemetry", "datadog", "-o", "/proc"]));
     assert!(message.starts_with("error: --output-dir /proc: cannot be written"), "{message}");
 }
 

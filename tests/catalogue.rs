@@ -1,0 +1,149 @@
+//! `docs/backends.md` is made from the bundles, and this test fails when it is not what they say.
+//! Regenerate it with `CATALOGUE=update cargo test --test catalogue`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use floe_render::bundle::Meta;
+use floe_render::{embedded, yaml};
+use serde_json::Value;
+
+const KINDS: [&str; 2] = ["telemetry", "lineage"];
+
+fn folders(kind: &str) -> Vec<String> {
+    let prefix = format!("templates/{kind}/");
+    let mut names: Vec<String> = embedded::below(&prefix)
+        .filter_map(|(path, _)| Some(path[prefix.len()..].split_once('/')?.0.to_owned()))
+        .collect();
+    names.dedup();
+    names
+}
+
+fn meta(folder: &str) -> Meta {
+    let path = format!("{folder}/bundle.yaml");
+    let text = std::str::from_utf8(embedded::file(&path).unwrap()).unwrap();
+    serde_json::from_value(yaml::read(text, &path).unwrap().into_value()).unwrap()
+}
+
+/// A cell of a table: no line break, no bar that ends it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn code(value: &Value) -> String {
+    format!("`{}`", cell(value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str()))
+}
+
+/// What values an option takes.
+fn kind_of(schema: &Value) -> String {
+    match schema.get("enum").and_then(Value::as_array) {
+        Some(values) => values.iter().map(code).collect::<Vec<_>>().join(", "),
+        None => match schema.get("type") {
+            Some(Value::String(kind)) => kind.clone(),
+            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+            _ => schema.get("const").map_or_else(String::new, code),
+        },
+    }
+}
+
+fn options(root: &Value, schema: &Value, prefix: &str, rows: &mut String) {
+    for (name, below) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let below = floe_render::schema::resolve(root, below);
+        let own = &schema["properties"][name];
+        let path = format!("{prefix}{name}");
+        if below.get("properties").is_some() {
+            options(root, below, &format!("{path}."), rows);
+            continue;
+        }
+        let find = |key: &str| own.get(key).or_else(|| below.get(key));
+        let mut default = find("default").map_or_else(|| "–".to_owned(), code);
+        if let Some(production) = find("x-default-production") {
+            write!(default, ", production {}", code(production)).unwrap();
+        }
+        let mut about = find("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(example) = find("examples").and_then(|examples| examples.get(0)) {
+            write!(about, " Example: {}.", code(example)).unwrap();
+        }
+        if find("x-passthrough").is_some() {
+            about.push_str(" Passed through to `artifacts.json`.");
+        }
+        writeln!(rows, "| `{path}` | {} | {default} | {} |", kind_of(below), cell(&about)).unwrap();
+    }
+}
+
+/// The checks of a bundle, as its template writes them: one line for each connection.
+fn checks(folder: &str) -> Vec<String> {
+    let text =
+        embedded::file(&format!("{folder}/connections.yaml.j2")).map(|bytes| std::str::from_utf8(bytes).unwrap());
+    text.unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.trim_start_matches(['-', ' ']).strip_prefix("check: "))
+        .map(|check| format!("`{}`", cell(check)))
+        .collect()
+}
+
+fn catalogue() -> String {
+    let mut text = String::from(
+        "# Backends\n\nMade from the bundles by `CATALOGUE=update cargo test --test catalogue`; a test checks that it is theirs. \
+         Each name leads to the bundle's README.\n",
+    );
+    for kind in KINDS {
+        write!(text, "\n## {}{}\n\n", kind[..1].to_uppercase(), &kind[1..]).unwrap();
+        text.push_str("| bundle | backend | hosting | signals | Secret keys |\n|---|---|---|---|---|\n");
+        for name in folders(kind) {
+            let meta = meta(&format!("templates/{kind}/{name}"));
+            let signals = if kind == "telemetry" { meta.signals.join(", ") } else { "lineage".to_owned() };
+            let keys: Vec<String> = meta
+                .variables
+                .iter()
+                .map(|(_, variable)| (variable.key.as_str(), variable.option.is_some()))
+                .map(|(key, plain)| if plain { format!("`{key}` (or the option)") } else { format!("`{key}`") })
+                .chain(meta.files.iter().map(|(_, file)| format!("file `{}`", file.key)))
+                .collect();
+            let link = format!("[{name}](../templates/{kind}/{name}/README.md)");
+            let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(", ") };
+            writeln!(text, "| {link} | {} | {} | {signals} | {keys} |", cell(&meta.title), meta.hosting).unwrap();
+        }
+        for name in folders(kind) {
+            let folder = format!("templates/{kind}/{name}");
+            let meta = meta(&folder);
+            write!(text, "\n### {kind}/{name}\n\n").unwrap();
+            let schema = embedded::options_tree(&folder).map(floe_render::json::Json::to_value).unwrap_or_default();
+            let mut rows = String::new();
+            options(&schema, &schema, "", &mut rows);
+            if rows.is_empty() {
+                text.push_str("No options.\n");
+            } else {
+                write!(text, "| option | takes | default | |\n|---|---|---|---|\n{rows}").unwrap();
+            }
+            for (variable, about) in meta.variables.iter() {
+                write!(text, "\n- `{variable}`: {}", about.about).unwrap();
+            }
+            let checks = checks(&folder);
+            if checks.is_empty() {
+                text.push_str("\nNothing to check.\n");
+            } else {
+                write!(text, "\n\nChecks: {}\n", checks.join(", ")).unwrap();
+            }
+            let charts: Vec<String> = meta.charts.iter().map(|(chart, it)| format!("{chart} {}", it.version)).collect();
+            if !charts.is_empty() {
+                write!(text, "\nCharts: {}\n", charts.join(", ")).unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_catalogue_says_what_the_bundles_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/backends.md");
+    let made = catalogue();
+    if std::env::var("CATALOGUE").is_ok_and(|value| value == "update") {
+        fs::write(&path, &made).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let difference =
+        similar::TextDiff::from_lines(&written, &made).unified_diff().header("written", "bundles").to_string();
+    assert!(difference.is_empty(), "{difference}\nRegenerate it: CATALOGUE=update cargo test --test catalogue");
+}
