@@ -469,6 +469,10 @@ fn policy(
     found: &mut Collect,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
+    let name = format!("policy/{}", plan.profile);
+    if embedded::tree(&name)?.get("properties").is_none() {
+        return Ok(());
+    }
     let empty = Value::Object(Map::new());
     let transport = openlineage.and_then(|merged| merged.value.get("transport"));
     let mut lineage = Map::new();
@@ -491,7 +495,7 @@ fn policy(
         }
     }
     let subject = json!({"collector": collector.map_or(&empty, |merged| &merged.value), "lineage": lineage});
-    let schema = embedded::schema(&format!("policy/{}", plan.profile), &[&subject])?;
+    let schema = embedded::schema(&name, &[&subject])?;
     for problem in schema.problems(&subject) {
         let text = format!("{} (policy of the {} profile)", problem.message, plan.profile);
         let at = &problem.pointer;
