@@ -309,9 +309,10 @@ fn lineage_namespace(
             }
             continue;
         };
-        let by_option = strategy.option.as_deref().and_then(|option| {
-            resolved.all.pointer(&format!("/{}", option.replace('.', "/")))?.as_str().map(str::to_owned)
-        });
+        let by_option = strategy
+            .option
+            .as_deref()
+            .and_then(|option| resolved.all.pointer(&pointer::of_option(option))?.as_str().map(str::to_owned));
         let by_template = || strategy.template.as_ref().map(|text| text.replace("{environment}", &plan.environment));
         let Some(namespace) = plan.lineage_namespace.clone().or(by_option.clone()).or_else(by_template) else {
             let option = strategy.option.as_ref().map_or_else(String::new, |option| format!("`lineage.{option}` or "));
@@ -378,14 +379,15 @@ fn lower(config: &Value, env: &mut Vec<Value>) -> Result<Value> {
     let mut done: Vec<&String> = Vec::new();
     for leaf in &leaves {
         // The outermost owner on the way to a leaf carries it, since a parent's variable overwrites its children's.
-        let Some(owner) = owners.iter().filter(|owner| holds(owner, leaf)).min_by_key(|owner| owner.len()) else {
+        let Some(owner) = owners.iter().filter(|owner| pointer::is_within(leaf, owner)).min_by_key(|owner| owner.len())
+        else {
             continue;
         };
         if done.contains(&owner) {
             continue;
         }
         let name = format!("OPENLINEAGE__{}", pointer::tokens(owner).collect::<Vec<_>>().join("__").to_uppercase());
-        let below: Vec<&String> = leaves.iter().filter(|other| holds(owner, other)).collect();
+        let below: Vec<&String> = leaves.iter().filter(|other| pointer::is_within(other, owner)).collect();
         let text = if below == [owner] {
             match config.pointer(owner) {
                 Some(Value::String(text)) => scalar_text(text)?,
@@ -409,11 +411,6 @@ fn lower(config: &Value, env: &mut Vec<Value>) -> Result<Value> {
         take(&mut file, leaf);
     }
     Ok(file)
-}
-
-/// Whether a path is, or lies below, another.
-fn holds(owner: &str, leaf: &str) -> bool {
-    leaf.strip_prefix(owner).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Pointers to the leaves that hold a reference; a list with one inside is a leaf, since a variable cannot set an item.
@@ -507,7 +504,7 @@ fn mount(
         };
         let secret = match &file.secret {
             None => backend.selection.secret.name.clone(),
-            Some(option) => match options.pointer(&format!("/{}", option.replace('.', "/"))).and_then(Value::as_str) {
+            Some(option) => match options.pointer(&pointer::of_option(option)).and_then(Value::as_str) {
                 Some(secret) => secret.to_owned(),
                 None => bail!(
                     "{}: option `{option}` names the Secret that holds `{}` ({}), and is not set",

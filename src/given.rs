@@ -153,8 +153,7 @@ impl Given {
     }
 
     fn forget(&mut self, at: &str) {
-        self.origins
-            .retain(|below, _| below.strip_prefix(at).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('/'))));
+        self.origins.retain(|below, _| !pointer::is_within(below, at));
     }
 }
 

@@ -30,8 +30,7 @@ impl Merged {
     /// Where the value at a pointer is from: the layer, the template and the rendered line, or the patch.
     #[must_use]
     pub fn origin(&self, at: &str) -> Option<String> {
-        let under =
-            |touched: &str| at.strip_prefix(touched).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let under = |touched: &str| pointer::is_within(at, touched);
         if let Some((_, patch)) = self.patched.iter().rev().find(|(touched, _)| under(touched)) {
             return Some(patch.clone());
         }
@@ -234,9 +233,7 @@ impl Merge<'_> {
             return;
         }
         let winner = self.yielded.iter().find(|(pointer, _)| pointer == at).map(|(_, layer)| *layer);
-        let default = self.defaults.iter().any(|default| {
-            at.strip_prefix(default.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
+        let default = self.defaults.iter().any(|default| pointer::is_within(at, default));
         if default && winner.is_none() && layer > 0 && self.is_platform_only(at, layer) {
             *into = value;
             self.yielded.push((at.to_owned(), layer));

@@ -24,6 +24,18 @@ pub fn push(pointer: &mut String, token: &str) {
     }
 }
 
+/// Whether a pointer is `parent`, or lies below it.
+#[must_use]
+pub fn is_within(pointer: &str, parent: &str) -> bool {
+    pointer.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The pointer of an option's dotted name, `db.host`.
+#[must_use]
+pub fn of_option(name: &str) -> String {
+    format!("/{}", name.replace('.', "/"))
+}
+
 /// The pointer as people read it: `exporters.otlp.tls`, quoted where a token holds a dot.
 #[must_use]
 pub fn dotted(pointer: &str) -> String {

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow, bail};
 use minijinja::value::{Object, Serde, Value as Jinja, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::{Backend, Bundle, Bundles};
 use crate::finding::Collect;
 use crate::options::{Options, Resolved};
+use crate::pointer;
 use crate::reference::{self, Part};
 use crate::select::{Kind, Plan, explain};
 use crate::yaml::{self, Data, Node};
@@ -122,10 +123,10 @@ impl Renderer {
         environment.add_filter("checksum", checksum);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
         let shared = Arc::clone(&tokens);
-        environment.set_formatter(move |out, state, value| {
+        environment.set_formatter(move |out, _, value| {
             let mut room = MAX_OUTPUT;
             measure(value, 0, &mut room)?;
-            let json = to_json(state, value)?;
+            let json = to_json(value)?;
             let mut tokens =
                 shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
             let number = tokens.values.len();
@@ -261,11 +262,10 @@ fn measure(value: &Jinja, depth: usize, room: &mut usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn to_json(state: &State<'_, '_>, value: &Jinja) -> Result<Value, Error> {
+fn to_json(value: &Jinja) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
     }
-    let _ = state;
     serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
@@ -511,7 +511,7 @@ fn context(backend: &Backend, resolved: &Resolved, common: &[(&'static str, Jinj
     let mut options = resolved.all.clone();
     for (name, variable) in meta.variables.iter() {
         if let Some(option) = &variable.option
-            && let Some(value) = options.pointer_mut(&format!("/{}", option.replace('.', "/")))
+            && let Some(value) = options.pointer_mut(&pointer::of_option(option))
             && value.is_null()
         {
             *value = Value::String(format!("${{env:{name}}}"));

@@ -176,8 +176,7 @@ fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles, 
         let file = format!("schemas/{section}/{kind}.json");
         if let Some(text) = backend.bundle.json(&file)? {
             // Compiled here to name the file when it does not; its references would not hold inside the whole.
-            let schema = Schema::compile(Cow::Borrowed(&text), &format!("{}/{file}", backend.bundle.folder))?;
-            let _ = schema;
+            Schema::compile(Cow::Borrowed(&text), &format!("{}/{file}", backend.bundle.folder))?;
             return Ok(Some(schema::standalone(&text, &format!("floe:{}/{section}/{kind}", backend.label()))));
         }
     }
