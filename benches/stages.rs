@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use floe_render::cli::Request;
+use floe_render::cli::{Render, Request};
 use floe_render::render::Renderer;
 use floe_render::select::Kind;
 use floe_render::{bind, bundle, merge, options, render, select, validate, values, write};
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         arguments = ["--telemetry", "datadog", "--lineage", "atlan"].map(String::from).to_vec();
     }
     let rounds = rounds.unwrap_or(500).max(1);
-    let request = Request::parse_from(std::iter::once("floe-render".to_owned()).chain(arguments));
+    let request = Render::parse_from(std::iter::once("floe-render".to_owned()).chain(arguments)).request;
     let mut laps = vec![Vec::with_capacity(rounds); STAGES.len()];
     for _ in 0..rounds {
         for (times, time) in laps.iter_mut().zip(round(&request)?) {

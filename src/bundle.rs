@@ -375,6 +375,14 @@ impl Library {
         names
     }
 
+    /// Reads one bundle, which must be there.
+    pub fn get(&self, kind: Kind, name: &str) -> Result<Bundle> {
+        match self.bundle(kind, name)? {
+            Some(bundle) => Ok(bundle),
+            None => bail!("{}", unknown(self, kind, name)),
+        }
+    }
+
     fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
         if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
             let schema = embedded::full_schema("bundle")?.with_late(Late::Never);
@@ -462,7 +470,7 @@ pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
         let Selection { kind, bundle: name, place, .. } = selection;
         let Some(bundle) = found.ok(library.bundle(*kind, name)) else { continue };
         let Some(bundle) = bundle else {
-            found.push(unknown(library, *kind, name, place));
+            found.push(format!("{place}: {}", unknown(library, *kind, name)));
             continue;
         };
         if let Some(wanted) = &selection.version
@@ -483,7 +491,7 @@ pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
     }
 }
 
-fn unknown(library: &Library, kind: Kind, name: &str, place: &str) -> String {
+fn unknown(library: &Library, kind: Kind, name: &str) -> String {
     let names = library.names(kind);
     let others: Vec<Kind> = Kind::ALL.into_iter().filter(|other| *other != kind).collect();
     let swapped = others.into_iter().find(|other| library.names(*other).iter().any(|known| known == name));
@@ -492,7 +500,7 @@ fn unknown(library: &Library, kind: Kind, name: &str, place: &str) -> String {
         None => did_you_mean(name, names.iter().map(String::as_str)),
     };
     let known = backticked(names.iter().map(String::as_str));
-    format!("{place}: there is no {kind} backend `{name}`{hint} (known: {known}; more with --bundles DIR)")
+    format!("there is no {kind} backend `{name}`{hint} (known: {known}; more with --bundles DIR)")
 }
 
 #[cfg(test)]

@@ -1,12 +1,59 @@
-//! The command line: flags in, a [`Request`] out.
+//! The command line: flags in, an [`Invocation`] out.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
+use crate::command;
 use crate::write::FILES;
 
-/// Everything that a user asks for in one run.
+/// What the program is asked to do.
+#[derive(Clone, Debug)]
+pub enum Invocation {
+    /// Render, as without a subcommand.
+    Render(Box<Render>),
+    /// Anything else.
+    Command(Command),
+}
+
+impl Invocation {
+    /// Reads a command line, the program's name first. Flags alone need no subcommand's parser, which would cost a
+    /// rendering run more than its own flags do.
+    pub fn parse(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let flag = |word: &OsString| word.to_string_lossy().starts_with('-') && word != "-h" && word != "--help";
+        if arguments.get(1).is_none_or(flag) {
+            return Ok(Invocation::Render(Box::new(Render::try_parse_from(arguments)?)));
+        }
+        let line = Line::try_parse_from(arguments)?;
+        Ok(line.command.map_or(Invocation::Render(Box::new(line.render)), Invocation::Command))
+    }
+}
+
+/// The whole command line, with its subcommands.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "floe-render",
+    version,
+    about = "Turns a choice of telemetry and lineage backends into configuration that runs",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct Line {
+    #[command(flatten)]
+    render: Render,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The subcommands, one module of [`command`] each.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    #[allow(missing_docs, reason = "its flags' comment is its help")]
+    Schema(command::schema::Schema),
+}
+
+/// A rendering run.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(
     name = "floe-render",
@@ -18,6 +65,22 @@ use crate::write::FILES;
         floe-render -f manifest.yaml -s values.yaml | helm upgrade --install obs charts/floe-observability -f -\n\n\
         Exit codes: 0 done, 1 the input or a bundle is wrong (nothing written), 2 wrong usage"
 )]
+pub struct Render {
+    #[allow(missing_docs, reason = "a comment here would become the program's help")]
+    #[command(flatten)]
+    pub request: Request,
+
+    /// Write the files into this directory, all or none, instead of printing them
+    #[arg(short, long, value_name = "DIR", conflicts_with = "show_only")]
+    pub output_dir: Option<PathBuf>,
+
+    /// Print this one file only
+    #[arg(short, long, value_name = "FILE", value_parser = clap::builder::PossibleValuesParser::new(FILES))]
+    pub show_only: Option<String>,
+}
+
+/// What to render: the flags that every subcommand shares which renders something.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Request {
     /// Telemetry backends, by bundle name; several are separated by commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -59,12 +122,4 @@ pub struct Request {
     /// Folder of further bundles (`telemetry/NAME/`, `lineage/NAME/`); may be given several times
     #[arg(long, value_name = "DIR")]
     pub bundles: Vec<PathBuf>,
-
-    /// Write the files into this directory, all or none, instead of printing them
-    #[arg(short, long, value_name = "DIR", conflicts_with = "show_only")]
-    pub output_dir: Option<PathBuf>,
-
-    /// Print this one file only
-    #[arg(short, long, value_name = "FILE", value_parser = clap::builder::PossibleValuesParser::new(FILES))]
-    pub show_only: Option<String>,
 }

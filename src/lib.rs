@@ -6,6 +6,7 @@
 pub mod bind;
 pub mod bundle;
 pub mod cli;
+pub mod command;
 pub mod embedded;
 pub mod finding;
 pub mod given;

@@ -3,15 +3,18 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use floe_render::cli::Request;
+use floe_render::cli::{Invocation, Render};
 use floe_render::finding::Findings;
-use floe_render::{run, write};
+use floe_render::{command, run, write};
 
 fn main() -> ExitCode {
-    let request = Request::parse();
-    match render(&request) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let result = match Invocation::parse(&arguments).unwrap_or_else(|error| error.exit()) {
+        Invocation::Render(request) => render(&request).map(|()| 0),
+        Invocation::Command(command) => command::run(&command, &mut io::stdout().lock()),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             tell(&explain(&error));
             ExitCode::FAILURE
@@ -19,8 +22,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn render(request: &Request) -> anyhow::Result<()> {
-    let outcome = run(request)?;
+fn render(request: &Render) -> anyhow::Result<()> {
+    let outcome = run(&request.request)?;
     for warning in &outcome.warnings {
         tell(&format!("warning: {warning}"));
     }

@@ -123,6 +123,11 @@ pub fn print(documents: &[Document], only: Option<&str>, out: &mut impl Write) -
             }
         }
     }
+    print_text(&text, out)
+}
+
+/// Prints text. A closed pipe ends quietly.
+pub fn print_text(text: &str, out: &mut impl Write) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("stdout cannot be written"),

@@ -1,8 +1,9 @@
 //! Golden tests: every folder under `golden-tests/` is a case, run by the program itself.
 //!
 //! `cmd` holds the command line, run inside the case's folder. What it writes must equal `expected/`, file for file and byte
-//! for byte: the rendered files, `stdout` for cases called `stdout_…`, and `stderr` when there is any. A case called `err_…`
-//! must fail with exit code 1 and write nothing, `usage_…` with 2. Adding a case is adding a folder with a `cmd` and
+//! for byte: the rendered files, `stdout` for subcommands and for cases called `stdout_…`, and `stderr` when there is any.
+//! `{out}` in a command line is an empty folder of the case's own, whose files are compared too. A case called `err_…` must
+//! fail with exit code 1 and write nothing, `usage_…` with 2, `drift_…`, `unreachable_…` and `credential_…` with 3, 4 and 5. Adding a case is adding a folder with a `cmd` and
 //! regenerating; read what was generated before you commit it. `CASE=text` runs only the cases whose name holds the text.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use similar::TextDiff;
+
+/// What a case's name says about its exit code; 0 where it says nothing.
+const EXIT_CODES: [(&str, i32); 5] =
+    [("err_", 1), ("usage_", 2), ("drift_", 3), ("unreachable_", 4), ("credential_", 5)];
 
 const REGENERATE: &str = "GOLDEN=update cargo test --test golden";
 
@@ -58,10 +63,11 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
     if words.next().as_deref() != Some("floe-render") {
         return Err(format!("{name}: cmd must begin with floe-render"));
     }
-    let mut arguments: Vec<String> = words.collect();
-    let printed = name.starts_with("stdout_");
     let out = tempfile::tempdir().unwrap();
     let dir = out.path().join("out");
+    let mut arguments: Vec<String> = words.map(|word| word.replace("{out}", &dir.display().to_string())).collect();
+    let subcommand = arguments.first().is_some_and(|word| !word.starts_with('-'));
+    let printed = subcommand || name.starts_with("stdout_");
     let own_output = arguments.iter().any(|word| ["-o", "--output-dir", "-s", "--show-only"].contains(&word.as_str()));
     if !printed && !own_output {
         arguments.extend(["-o".to_owned(), dir.display().to_string()]);
@@ -74,13 +80,7 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
         .output()
         .unwrap();
 
-    let code = if name.starts_with("err_") {
-        1
-    } else if name.starts_with("usage_") {
-        2
-    } else {
-        0
-    };
+    let code = EXIT_CODES.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(0, |(_, code)| *code);
     let stderr = String::from_utf8_lossy(&result.stderr).into_owned();
     if result.status.code() != Some(code) {
         return Err(format!("{name}: exit code {:?} instead of {code}; stderr:\n{stderr}", result.status.code()));
@@ -92,7 +92,7 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
     if !stderr.is_empty() {
         given.insert("stderr".to_owned(), stderr);
     }
-    if printed || !result.stdout.is_empty() {
+    if (printed && code == 0) || !result.stdout.is_empty() {
         given.insert("stdout".to_owned(), String::from_utf8_lossy(&result.stdout).into_owned());
     }
 

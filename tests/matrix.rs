@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Parser;
 use floe_render::bundle::Library;
-use floe_render::cli::Request;
+use floe_render::cli::Render;
 use floe_render::select::Kind;
 
 /// The lines of `conformance/pairs/<name><ending>`, if there is such a file.
@@ -30,7 +30,7 @@ fn every_pair_renders_in_both_profiles_or_is_refused_as_it_must_be() {
                 let refusals: Vec<String> = names.iter().flat_map(|name| lines(name, ".refused")).collect();
                 let extra = names.iter().flat_map(|name| lines(name, ".args"));
                 let arguments = ["floe-render", "--telemetry", t, "--lineage", l, "-e", environment].map(str::to_owned);
-                let request = Request::parse_from(arguments.into_iter().chain(extra));
+                let request = Render::parse_from(arguments.into_iter().chain(extra)).request;
                 match (floe_render::run(&request), refusals.first()) {
                     (Ok(outcome), None) => {
                         let names: Vec<&str> = outcome.documents.iter().map(|document| document.name).collect();
