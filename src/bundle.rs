@@ -300,6 +300,21 @@ impl Bundles {
     pub fn has(&self, kind: Kind) -> bool {
         self.backends.iter().any(|backend| backend.selection.kind == kind)
     }
+
+    /// The settings at the top of a collector component of this type; none where nobody has a schema of it.
+    pub fn settings(&self, section: &str, kind: &str) -> Result<Vec<String>> {
+        if let Some(tree) = embedded::schema_tree(&format!("collector/{section}/{kind}")) {
+            let entries = tree.get("properties").map_or(&[][..], crate::json::Json::entries);
+            return Ok(entries.iter().map(|(name, _)| (*name).to_owned()).collect());
+        }
+        for backend in &self.backends {
+            if let Some(schema) = backend.bundle.json(&format!("schemas/{section}/{kind}.json"))? {
+                let properties = schema.get("properties").and_then(Value::as_object);
+                return Ok(properties.into_iter().flat_map(serde_json::Map::keys).cloned().collect());
+            }
+        }
+        Ok(Vec::new())
+    }
 }
 
 /// Where bundles are found: those that are built in, then the folders of `--bundles`.

@@ -53,7 +53,8 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let rendered = render::render(&renderer, &bundles, &options, &plan)?;
 
     let pipelines = merge::pipelines(&rendered);
-    let more = json!({"pipelines": pipelines, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
+    let exporters = merge::exporters(&rendered, &bundles)?;
+    let more = json!({"pipelines": pipelines, "exporters": exporters, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
     let collector = if bundles.has(Kind::Telemetry) {
         Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?)
@@ -62,7 +63,8 @@ pub fn run(request: &Request) -> Result<Outcome> {
         None
     };
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
-    let workload = platform("workload.yaml.j2")?.map(|fragment| fragment.doc.into_value());
+    let jobs = platform("workload.yaml.j2")?;
+    let workload = jobs.as_ref().map(|fragment| fragment.doc.to_value());
 
     let workload = workload.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let documents: [Option<&Merged>; 2] = [collector.as_ref(), openlineage.as_ref()];
@@ -72,7 +74,10 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all)?;
 
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    let documents = write::documents(&bundles, &bound, &values, &artifacts)?;
-    let warnings = [plan.warnings, merge::unreceived(&bundles, &pipelines), bound.warnings, checked].concat();
-    Ok(Outcome { documents, warnings })
+    let files = write::documents(&bundles, &bound, &values, &artifacts)?;
+    let fragments = rendered.iter().filter_map(|one| one.connections.as_ref()).chain(&jobs);
+    let told = documents.iter().flatten().copied().chain([&values.all]).flat_map(Merged::warnings);
+    let told = told.chain(fragments.flat_map(|one| &one.warnings)).cloned().collect();
+    let warnings = [plan.warnings, merge::unreceived(&bundles, &pipelines), bound.warnings, told, checked].concat();
+    Ok(Outcome { documents: files, warnings })
 }

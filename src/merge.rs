@@ -27,6 +27,11 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// What the layers' templates tell the user.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.layers.iter().flat_map(|layer| &layer.warnings)
+    }
+
     /// Where the value at a pointer is from: the layer, the template and the rendered line, or the patch.
     #[must_use]
     pub fn origin(&self, at: &str) -> Option<String> {
@@ -98,6 +103,19 @@ pub fn pipelines(rendered: &[Rendered]) -> Vec<String> {
     let names =
         ["", "/full"].iter().flat_map(|suffix| ["traces", "metrics", "logs"].map(|signal| format!("{signal}{suffix}")));
     names.filter(|name| has(name)).collect()
+}
+
+/// The exporters of the backends with the settings that their types have, so that the platform can add what all of one
+/// kind take.
+pub fn exporters(rendered: &[Rendered], bundles: &Bundles) -> Result<Value> {
+    let mut exporters = Vec::new();
+    for doc in rendered.iter().filter_map(|one| one.collector.as_ref()).map(|one| &one.doc) {
+        for (id, _) in doc.get("exporters").map(Node::entries).unwrap_or_default() {
+            let kind = id.name.split('/').next().unwrap_or_default();
+            exporters.push(json!({"id": id.name, "accepts": bundles.settings("exporters", kind)?}));
+        }
+    }
+    Ok(Value::Array(exporters))
 }
 
 /// What nobody should believe to arrive: the signals that no selected backend takes.

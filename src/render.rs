@@ -42,6 +42,8 @@ pub struct Fragment {
     /// The parsed document; late values are references `${env:NAME}`.
     pub doc: Node,
     /// The rendered text, tokens in place of values.
+    /// What the template tells the user.
+    pub warnings: Vec<String>,
     text: String,
     values: Vec<Value>,
 }
@@ -96,6 +98,10 @@ pub struct Renderer {
 #[derive(Default)]
 struct Tokens {
     values: Vec<Value>,
+    /// What `warn()` was given.
+    warnings: Vec<String>,
+    /// What `refuse()` was given.
+    refused: Option<String>,
     /// Bytes of all values, about.
     size: usize,
     /// The token at which to fail, to learn the line of its template.
@@ -122,6 +128,27 @@ impl Renderer {
         environment.add_filter("helm_tpl", helm_tpl);
         environment.add_filter("checksum", checksum);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
+        let shared = Arc::clone(&tokens);
+        environment.add_function("warn", move |text: String| -> Result<(), Error> {
+            let mut tokens =
+                shared.lock().map_err(|_| Error::new(ErrorKind::InvalidOperation, "the renderer failed"))?;
+            tokens.size += text.len();
+            if tokens.size > MAX_OUTPUT {
+                return Err(too_large());
+            }
+            if !tokens.warnings.contains(&text) {
+                tokens.warnings.push(text);
+            }
+            Ok(())
+        });
+        let shared = Arc::clone(&tokens);
+        environment.add_function("refuse", move |text: String| -> Result<(), Error> {
+            if let Ok(mut tokens) = shared.lock() {
+                tokens.refused = Some(text);
+            }
+            Err(Error::new(ErrorKind::InvalidOperation, "refused"))
+        });
+        environment.add_test("containing", |list: Vec<String>, item: String| list.contains(&item));
         let shared = Arc::clone(&tokens);
         environment.set_formatter(move |out, _, value| {
             let mut room = MAX_OUTPUT;
@@ -151,8 +178,10 @@ impl Renderer {
         if source.contains([OPEN, CLOSE]) {
             bail!("{path}: holds a private-use character (U+E0F0 or U+E0F1), which the engine keeps for itself");
         }
-        let (text, values) =
-            self.text(&path, source, context, None).map_err(|error| explain_jinja(&error, &path, source))?;
+        let (text, values) = self.text(&path, source, context, None).map_err(|error| match self.refused() {
+            Some(text) => anyhow!("{label}: {text}"),
+            None => explain_jinja(&error, &path, source),
+        })?;
         let glued = |token: usize| self.glued(&path, source, context, token);
         if let Some(token) = quoted(&text) {
             return Err(glued(token));
@@ -169,7 +198,9 @@ impl Renderer {
                 bail!("{path}: rendered line {at} (`{}`): duplicate key `{key}`", line.trim());
             }
         }
-        let fragment = Fragment { label: label.to_owned(), file: path, doc, text, values };
+        let warnings = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.warnings)).unwrap_or_default();
+        let warnings = warnings.into_iter().map(|text| format!("{label}: {text}")).collect();
+        let fragment = Fragment { label: label.to_owned(), file: path, doc, warnings, text, values };
         let mut found = Collect::default();
         fragment.doc.doubts(&mut |at, doubt| {
             found.push(format!(
@@ -181,6 +212,11 @@ impl Renderer {
             ));
         });
         found.finish(Some(fragment))
+    }
+
+    /// What a template said when it refused to go on.
+    fn refused(&self) -> Option<String> {
+        self.tokens.lock().ok()?.refused.take()
     }
 
     fn text(

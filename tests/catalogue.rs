@@ -132,6 +132,12 @@ fn catalogue() -> String {
             }
         }
     }
+    text.push_str("\n## The collector\n\nOptions of `render.collector`; [collector.md](collector.md) shows what they are for.\n\n");
+    let schema =
+        embedded::options_tree("templates/platform").map(floe_render::json::Json::to_value).unwrap_or_default();
+    let mut rows = String::new();
+    options(&schema, &schema, "", &mut rows);
+    write!(text, "| option | takes | default | |\n|---|---|---|---|\n{rows}").unwrap();
     text
 }
 
