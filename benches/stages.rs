@@ -52,7 +52,7 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     lap();
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
     lap();
-    validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all)?;
+    validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &[])?;
     lap();
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
     write::documents(&bundles, &bound, &values, &artifacts)?;

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
-use crate::{embedded, pointer, yaml};
+use crate::{embedded, json, pointer, yaml};
 
 /// The floe API that this engine implements.
 pub const FLOE_API: Version = Version::new(2, 0, 0);
@@ -195,7 +195,7 @@ impl Bundle {
     /// A JSON file of the bundle.
     pub fn json(&self, name: &str) -> Result<Option<Value>> {
         let Some(bytes) = self.files.get(name) else { return Ok(None) };
-        serde_json::from_slice(bytes)
+        json::read(bytes)
             .map(Some)
             .map_err(|error| anyhow!("{}/{name}:{}:{}: {error}", self.folder, error.line(), error.column()))
     }

@@ -122,4 +122,9 @@ pub struct Request {
     /// Folder of further bundles (`telemetry/NAME/`, `lineage/NAME/`); may be given several times
     #[arg(long, value_name = "DIR")]
     pub bundles: Vec<PathBuf>,
+
+    /// Folder of an organisation's policies (all.json, development.json, production.json), over the profile's; may be
+    /// given several times
+    #[arg(long = "policy", value_name = "DIR")]
+    pub policies: Vec<PathBuf>,
 }

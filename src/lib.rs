@@ -14,6 +14,7 @@ pub mod json;
 pub mod merge;
 pub mod options;
 pub mod pointer;
+pub mod policy;
 pub mod reference;
 pub mod render;
 pub mod schema;
@@ -48,6 +49,7 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let renderer = Renderer::new();
 
     let plan = select::select(request)?;
+    let policies = policy::read(&request.policies, &plan.profile)?;
     let bundles = bundle::read(&library, &plan)?;
     let options = options::resolve(&bundles, &plan)?;
     let rendered = render::render(&renderer, &bundles, &options, &plan)?;
@@ -71,7 +73,7 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
-    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all)?;
+    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &policies)?;
 
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
     let files = write::documents(&bundles, &bound, &values, &artifacts)?;

@@ -104,7 +104,7 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
 }
 
 /// The place an option was given, or the bundle when nobody gave it, and what is wrong.
-fn message(given: &Given, set: &Value, at: &str, text: &str, label: &str, prefix: &str) -> String {
+pub(crate) fn message(given: &Given, set: &Value, at: &str, text: &str, label: &str, prefix: &str) -> String {
     let option = pointer::dotted(at);
     let place = given.origin(at).map(|origin| origin.place.as_str()).filter(|place| !place.is_empty());
     let subject = if option.is_empty() { "the options".to_owned() } else { format!("option `{option}`") };

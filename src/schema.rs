@@ -29,6 +29,8 @@ pub struct Schema<'a> {
     validator: Validator,
     text: Cow<'a, Value>,
     late: Late,
+    /// Whether the author's message stands for unknown keys too.
+    policy: bool,
 }
 
 /// Where a reference `${env:NAME}` may stand.
@@ -49,13 +51,20 @@ impl<'a> Schema<'a> {
             .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(1 << 20))
             .build(&text)
             .map_err(|error| anyhow!("{name}: the schema does not compile: at `{}`: {error}", error.instance_path()))?;
-        Ok(Schema { validator, text, late: Late::Scalars })
+        Ok(Schema { validator, text, late: Late::Scalars, policy: false })
     }
 
     /// The same schema with another opinion of references.
     #[must_use]
     pub fn with_late(self, late: Late) -> Self {
         Schema { late, ..self }
+    }
+
+    /// The same schema as a policy, which judges what is written: a reference is the text that it is, and a key that the
+    /// policy does not know is forbidden rather than misspelled, so the author's message is told.
+    #[must_use]
+    pub fn as_policy(self) -> Self {
+        Schema { late: Late::Never, policy: true, ..self }
     }
 
     /// The schema itself.
@@ -98,6 +107,14 @@ impl<'a> Schema<'a> {
         // The nearest message that the schema's author wrote for this case; unknown keys explain themselves.
         let written = schemas.iter().rev().find_map(|schema| schema.get("x-message")?.as_str());
         match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected }
+                if self.policy && written.is_some() =>
+            {
+                for key in unexpected {
+                    push(pointer::join(&at, key), written.unwrap_or_default().to_owned());
+                }
+            }
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let properties = schemas.last().and_then(|schema| schema.get("properties")?.as_object());

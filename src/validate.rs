@@ -2,6 +2,8 @@
 //! component match its schema, does every reference resolve, does the profile's policy hold, and does a literal stand
 //! where a secret belongs?
 
+mod policy;
+
 use std::borrow::Cow;
 
 use anyhow::Result;
@@ -12,9 +14,10 @@ use crate::finding::{Collect, backticked, did_you_mean};
 use crate::json::Json;
 use crate::merge::Merged;
 use crate::options::Options;
+use crate::policy::Policy;
 use crate::render::Rendered;
 use crate::schema::{self, Schema};
-use crate::select::{Kind, Plan};
+use crate::select::Plan;
 use crate::{embedded, pointer, reference};
 
 /// The sections of a collector config that hold components.
@@ -55,6 +58,7 @@ pub fn validate(
     plan: &Plan,
     [collector, openlineage]: [Option<&Merged>; 2],
     values: &Merged,
+    policies: &[Policy],
 ) -> Result<Vec<String>> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
@@ -73,7 +77,8 @@ pub fn validate(
     }
     // A policy speaks of documents that are right otherwise.
     if found.is_empty() {
-        policy(bundles, options, plan, [collector, openlineage], &mut found, &mut warnings)?;
+        let subject = policy::Subject { bundles, options, plan, collector, openlineage, values };
+        subject.check(policies, &mut found, &mut warnings)?;
     }
     found.finish(warnings)
 }
@@ -457,64 +462,4 @@ fn supported_signals(bundles: &Bundles, rendered: &[Rendered], found: &mut Colle
             }
         }
     }
-}
-
-/// Checks the profile's policy over everything that was rendered.
-fn policy(
-    bundles: &Bundles,
-    options: &Options,
-    plan: &Plan,
-    [collector, openlineage]: [Option<&Merged>; 2],
-    found: &mut Collect,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    let name = format!("policy/{}", plan.profile);
-    if embedded::tree(&name)?.get("properties").is_none() {
-        return Ok(());
-    }
-    let empty = Value::Object(Map::new());
-    let transport = openlineage.and_then(|merged| merged.value.get("transport"));
-    let mut lineage = Map::new();
-    let of_kind = bundles.backends.iter().zip(&options.backends).filter(|(one, _)| one.selection.kind == Kind::Lineage);
-    let transports = transport.and_then(|transport| transport.get("transports")?.as_object());
-    for (backend, resolved) in of_kind {
-        let id = &backend.selection.id;
-        let one = match transports {
-            Some(transports) => transports.get(&id.replace('-', "_")),
-            None => transport,
-        };
-        if let Some(one) = one {
-            lineage.insert(id.clone(), json!({"transport": one, "options": resolved.set}));
-        }
-    }
-    // What a patch added belongs to no backend, and no option permits anything for it.
-    for (name, one) in transports.into_iter().flatten() {
-        if !lineage.keys().any(|id| id.replace('-', "_") == *name) {
-            lineage.insert(name.clone(), json!({"transport": one, "options": {}}));
-        }
-    }
-    let subject = json!({"collector": collector.map_or(&empty, |merged| &merged.value), "lineage": lineage});
-    let schema = embedded::schema(&name, &[&subject])?;
-    for problem in schema.problems(&subject) {
-        let text = format!("{} (policy of the {} profile)", problem.message, plan.profile);
-        let at = &problem.pointer;
-        match (at.strip_prefix("/collector"), collector) {
-            (Some(below), Some(merged)) => {
-                found.push(Document { name: "collector.yaml", merged }.message(below, &text));
-            }
-            _ => found.push(format!("openlineage.yml: `{}`: {text}", pointer::dotted(at))),
-        }
-    }
-    if plan.profile == "production" {
-        for (id, one) in &lineage {
-            let insecure =
-                one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
-            if insecure && found.is_empty() {
-                warnings.push(format!(
-                    "lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"
-                ));
-            }
-        }
-    }
-    Ok(())
 }

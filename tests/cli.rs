@@ -99,6 +99,23 @@ fn a_manifest_that_is_too_large_is_refused() {
     );
 }
 
+#[test]
+fn a_policy_that_is_too_large_or_nested_too_deep_is_refused() {
+    let large = format!("{{\"title\": \"{}\"}}", "x".repeat(1 << 20));
+    let deep = "{\"not\": ".repeat(65) + "{}" + &"}".repeat(65);
+    let deepest = "{\"not\": ".repeat(100_000);
+    for (text, expected) in [
+        (large, "all.json: the policy has more than 1048576 bytes; split the rules between folders"),
+        (deep, "all.json: nested deeper than 64 levels; use `$defs`"),
+        (deepest, "recursion limit exceeded"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("all.json"), text).unwrap();
+        let message = error(&render(dir.path(), &["--telemetry", "jaeger", "--policy", "."]));
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_manifest_that_has_no_end_is_refused() {

@@ -2,7 +2,7 @@
 //!
 //! A command is a line of an indented block, or of a fenced one without a language, that begins with `floe-render`, `cargo` or
 //! `helm`. It runs in an empty directory with the files that fenced blocks above it hold: a block whose first line is a comment
-//! with a path is that file.
+//! with a path is that file, and so is one with `title=PATH` after its language, since JSON has no comments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -157,10 +157,11 @@ fn examples(text: &str) -> Vec<Example> {
         if let Some(language) = line.strip_prefix("```") {
             match fence.take() {
                 None => fence = Some((language.to_owned(), String::new())),
-                Some((_, body)) => {
+                Some((info, body)) => {
                     let first = body.lines().next().and_then(|line| line.strip_prefix("# "));
+                    let first = info.split_once(" title=").map(|(_, path)| path).or(first);
                     if let Some(path) = first.filter(|path| path.contains('.') && !path.contains(' ')) {
-                        files.insert(path.to_owned(), body);
+                        files.insert(path.to_owned(), body.clone());
                     }
                 }
             }

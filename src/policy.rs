@@ -1,0 +1,237 @@
+//! An organisation's policies: JSON Schemas with messages for people, from the folders of `--policy`. The only reader of
+//! these; `validate` asks them.
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Map, Value};
+
+use crate::finding::{Collect, backticked, did_you_mean};
+use crate::schema::Schema;
+use crate::{json, pointer, yaml};
+
+/// The parts of what a policy judges.
+pub const SUBJECT: [&str; 8] =
+    ["collector", "environment", "lineage", "namespace", "platform", "profile", "telemetry", "values"];
+
+/// The files that a folder of policies may hold; the first is for every profile.
+const FILES: [&str; 3] = ["all.json", "development.json", "production.json"];
+/// A file for people, which is left alone.
+const README: &str = "README.md";
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The keywords whose value is a schema, …
+const OF_SCHEMA: [&str; 10] = [
+    "additionalProperties",
+    "contains",
+    "else",
+    "if",
+    "items",
+    "not",
+    "propertyNames",
+    "then",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
+/// … a list of schemas, …
+const OF_SCHEMAS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// … a mapping to schemas, …
+const OF_NAMED_SCHEMAS: [&str; 4] = ["$defs", "dependentSchemas", "patternProperties", "properties"];
+/// … or something else.
+const PLAIN: [&str; 31] = [
+    "$comment",
+    "$id",
+    "$ref",
+    "$schema",
+    "const",
+    "default",
+    "dependentRequired",
+    "deprecated",
+    "description",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "pattern",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+    "x-message",
+];
+
+/// A policy that holds for this run.
+#[derive(Debug)]
+pub struct Policy {
+    /// The file, as messages name it.
+    pub file: String,
+    /// What it demands.
+    pub schema: Schema<'static>,
+}
+
+/// Reads the policies in the folders. Those of another profile must be right too, and are then left out.
+pub fn read(dirs: &[PathBuf], profile: &str) -> Result<Vec<Policy>> {
+    let mut policies = Vec::new();
+    let mut found = Collect::default();
+    for dir in dirs {
+        let names = match names(dir) {
+            Ok(names) => names,
+            Err(error) => {
+                found.push(format!("--policy {}: {error:#}", dir.display()));
+                continue;
+            }
+        };
+        for name in names {
+            let path = dir.join(&name);
+            if !FILES.contains(&name.as_str()) {
+                found.push(format!(
+                    "{}: no policy is called so{}; a folder of policies holds {}",
+                    path.display(),
+                    did_you_mean(&name, FILES),
+                    backticked(FILES)
+                ));
+                continue;
+            }
+            let Some(policy) = found.ok(one(&path)) else { continue };
+            if name == FILES[0] || name.strip_suffix(".json") == Some(profile) {
+                policies.push(policy);
+            }
+        }
+    }
+    found.finish(policies)
+}
+
+/// The names of the files in a folder, those for people and hidden ones left out, sorted.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let entries = fs::read_dir(dir).map_err(|error| anyhow!("cannot be read: {error}; give a folder of policies"))?;
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // A mounted ConfigMap holds hidden folders of its own.
+        if name != README && !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        bail!("there is no policy in it; put rules into one of {}", backticked(FILES));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn one(path: &Path) -> Result<Policy> {
+    let file = path.display().to_string();
+    let mut bytes = Vec::new();
+    if !path.is_file() {
+        bail!("{file}: is no plain file; put the policy itself there");
+    }
+    let limit = yaml::MAX_BYTES as u64;
+    let opened = fs::File::open(path).with_context(|| format!("{file}: cannot be read"))?;
+    opened.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("{file}: cannot be read"))?;
+    if bytes.len() > yaml::MAX_BYTES {
+        bail!("{file}: the policy has more than {limit} bytes; split the rules between folders");
+    }
+    let text = json::read(&bytes)
+        .map_err(|error| anyhow!("{file}:{}:{}: {error}; a policy is a JSON Schema", error.line(), error.column()))?;
+    let mut found = Collect::default();
+    if depth(&text) > yaml::MAX_DEPTH {
+        bail!("{file}: nested deeper than {} levels; use `$defs`", yaml::MAX_DEPTH);
+    }
+    keywords(&text, "", &file, &mut found);
+    subject(&text, &file, &mut found);
+    found.finish(())?;
+    let schema = Schema::compile(Cow::Owned(text), &file)?.as_policy();
+    Ok(Policy { file, schema })
+}
+
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + below.unwrap_or_default()
+}
+
+/// Reports keywords that are not those of JSON Schema: the validator ignores them, and the rule would never fail.
+fn keywords(schema: &Value, at: &str, file: &str, found: &mut Collect) {
+    // What is no schema at all is told when it does not compile.
+    for (key, value) in schema.as_object().into_iter().flatten() {
+        let here = pointer::join(at, key);
+        let key = key.as_str();
+        if OF_SCHEMA.contains(&key) {
+            keywords(value, &here, file, found);
+        } else if OF_SCHEMAS.contains(&key) {
+            for (index, below) in value.as_array().into_iter().flatten().enumerate() {
+                keywords(below, &pointer::join(&here, &index.to_string()), file, found);
+            }
+        } else if OF_NAMED_SCHEMAS.contains(&key) {
+            for (name, below) in value.as_object().into_iter().flatten() {
+                keywords(below, &pointer::join(&here, name), file, found);
+            }
+        } else if !PLAIN.contains(&key) {
+            let all = || [&OF_SCHEMA[..], &OF_SCHEMAS, &OF_NAMED_SCHEMAS, &PLAIN].concat();
+            found.push(format!(
+                "{file}: `{here}`: JSON Schema 2020-12 has no keyword `{key}`, and the rule would never fail{}",
+                did_you_mean(key, all())
+            ));
+        }
+        if key == "x-message" && !value.is_string() {
+            found.push(format!("{file}: `{here}`: the message is a text for people, not `{value}`"));
+        }
+        if key == "$schema" && value.as_str().map(|text| text.trim_end_matches('#')) != Some(DIALECT) {
+            found.push(format!("{file}: `{here}`: policies are of the dialect {DIALECT}; write that, or leave it out"));
+        }
+    }
+}
+
+/// Reports rules over parts that nothing has.
+fn subject(schema: &Value, file: &str, found: &mut Collect) {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for key in properties.into_iter().flat_map(Map::keys).filter(|key| !SUBJECT.contains(&key.as_str())) {
+        found.push(format!(
+            "{file}: `/properties/{key}`: a policy judges {}; there is no `{key}`{}",
+            backticked(SUBJECT),
+            did_you_mean(key, SUBJECT)
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keyword that is missing here could not be used; one that is no keyword would let a misspelled rule pass.
+    #[test]
+    fn the_keywords_are_those_that_the_validator_knows() {
+        let of_schema = OF_SCHEMA.iter().map(|key| (*key, serde_json::json!({})));
+        let of_schemas = OF_SCHEMAS.iter().map(|key| (*key, serde_json::json!([{}])));
+        let named = OF_NAMED_SCHEMAS.iter().map(|key| (*key, serde_json::json!({"a": {}})));
+        for (key, value) in of_schema.chain(of_schemas).chain(named) {
+            let mut wrong = value.clone();
+            match &mut wrong {
+                Value::Array(items) => items[0] = 1.into(),
+                Value::Object(map) if map.is_empty() => wrong = 1.into(),
+                other => other["a"] = 1.into(),
+            }
+            let compiles = |value: Value| Schema::compile(Cow::Owned(serde_json::json!({ key: value })), "a").is_ok();
+            assert!(compiles(value), "{key}");
+            assert!(!compiles(wrong), "{key} is no keyword that holds schemas");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The policies: the profile's own, then an organisation's, each over everything that was rendered.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::Document;
+use crate::bundle::Bundles;
+use crate::finding::Collect;
+use crate::merge::Merged;
+use crate::options::{self, Options, Resolved};
+use crate::policy::Policy;
+use crate::schema::Problem;
+use crate::select::{Kind, Plan};
+use crate::{embedded, pointer};
+
+/// What was rendered, as the policies are asked about it.
+pub(super) struct Subject<'a> {
+    pub(super) bundles: &'a Bundles,
+    pub(super) options: &'a Options,
+    pub(super) plan: &'a Plan,
+    pub(super) collector: Option<&'a Merged>,
+    pub(super) openlineage: Option<&'a Merged>,
+    pub(super) values: &'a Merged,
+}
+
+impl Subject<'_> {
+    /// Asks the profile's policy, then those of the organisation.
+    pub(super) fn check(&self, policies: &[Policy], found: &mut Collect, warnings: &mut Vec<String>) -> Result<()> {
+        let profile = &self.plan.profile;
+        let name = format!("policy/{profile}");
+        // The profile of development demands nothing.
+        let ours = embedded::tree(&name)?.get("properties").is_some();
+        if !ours && policies.is_empty() {
+            return Ok(());
+        }
+        let empty = Value::Object(Map::new());
+        let lineage = self.lineage();
+        let collector = self.collector.map_or(&empty, |merged| &merged.value);
+        let mut subject = json!({"collector": collector, "lineage": lineage});
+        if ours {
+            for problem in embedded::schema(&name, &[&subject])?.problems(&subject) {
+                found.push(self.message(&problem, &format!("policy of the {profile} profile")));
+            }
+            self.plain_http(&lineage, found, warnings);
+        }
+        if !policies.is_empty() {
+            self.complete(&mut subject);
+        }
+        for policy in policies {
+            for problem in policy.schema.problems(&subject) {
+                found.push(self.message(&problem, &format!("policy {}", policy.file)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each lineage backend's transport and options, by id.
+    fn lineage(&self) -> Map<String, Value> {
+        let transport = self.openlineage.and_then(|merged| merged.value.get("transport"));
+        let transports = transport.and_then(|transport| transport.get("transports")?.as_object());
+        let mut lineage = Map::new();
+        for (id, resolved) in self.of_kind(Kind::Lineage) {
+            let one = match transports {
+                Some(transports) => transports.get(&transport_name(id)),
+                None => transport,
+            };
+            if let Some(one) = one {
+                lineage.insert(id.to_owned(), json!({"transport": one, "options": resolved.set}));
+            }
+        }
+        // What a patch added belongs to no backend, and no option permits anything for it.
+        for (name, one) in transports.into_iter().flatten() {
+            if !lineage.keys().any(|id| transport_name(id) == *name) {
+                lineage.insert(name.clone(), json!({"transport": one, "options": {}}));
+            }
+        }
+        lineage
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&str, &Resolved)> {
+        let all = self.bundles.backends.iter().zip(&self.options.backends);
+        all.filter(move |(backend, _)| backend.selection.kind == kind)
+            .map(|(backend, resolved)| (backend.selection.id.as_str(), resolved))
+    }
+
+    /// Adds what only an organisation's policies judge.
+    fn complete(&self, subject: &mut Value) {
+        let mut telemetry = Map::new();
+        for (id, resolved) in self.of_kind(Kind::Telemetry) {
+            telemetry.insert(id.to_owned(), json!({"options": resolved.set}));
+        }
+        subject["telemetry"] = Value::Object(telemetry);
+        for kind in Kind::ALL {
+            for (id, one) in subject[kind.name()].as_object_mut().into_iter().flatten() {
+                let mut backends = self.bundles.backends.iter();
+                let backend = backends.find(|one| one.selection.kind == kind && one.selection.id == *id);
+                one["bundle"] = backend.map_or(Value::Null, |one| one.selection.bundle.clone().into());
+                if let Some(backend) = backend {
+                    one["version"] = backend.bundle.meta.version.to_string().into();
+                    one["hosting"] = backend.bundle.meta.hosting.clone().into();
+                    one["built_in"] = backend.bundle.is_built_in().into();
+                    one["secret"] = backend.selection.secret.name.clone().into();
+                }
+            }
+        }
+        subject["platform"] = self.options.platform.set.clone();
+        subject["values"] = self.values.value.clone();
+        subject["environment"] = self.plan.environment.clone().into();
+        subject["profile"] = self.plan.profile.clone().into();
+        if let Some(namespace) = &self.plan.namespace {
+            subject["namespace"] = namespace.clone().into();
+        }
+    }
+
+    /// The problem as a person finds it: the document and its origin, or the option and the place it was given.
+    fn message(&self, problem: &Problem, policy: &str) -> String {
+        let at = problem.pointer.as_str();
+        let text = format!("{} ({policy})", problem.message);
+        let mut tokens = pointer::tokens(at);
+        let part = tokens.next().unwrap_or_default();
+        let below = at.get(part.len() + 1..).unwrap_or_default();
+        match part.as_str() {
+            "collector" => match self.collector {
+                Some(merged) => Document { name: "collector.yaml", merged }.message(below, &text),
+                None => format!("collector.yaml: {text}"),
+            },
+            "values" => Document { name: "values.yaml", merged: self.values }.message(below, &text),
+            "platform" => {
+                let Resolved { given, set, .. } = &self.options.platform;
+                options::message(given, set, below, &text, "render.collector", "render.collector")
+            }
+            "telemetry" | "lineage" => {
+                let id = tokens.next().unwrap_or_default();
+                let below = at.get(pointer::join(&format!("/{part}"), &id).len()..).unwrap_or_default();
+                if id.is_empty() {
+                    return format!("the {part} backends: {text}");
+                }
+                self.backend_message(&part, &id, below, &text)
+                    .unwrap_or_else(|| self.transport_message(&id, below, &text))
+            }
+            "" => format!("the selection: {text}"),
+            _ => format!("`render.{part}`: {text}"),
+        }
+    }
+
+    /// What is wrong with a selection or its options.
+    fn backend_message(&self, kind: &str, id: &str, below: &str, text: &str) -> Option<String> {
+        let mut all = self.bundles.backends.iter().zip(&self.options.backends);
+        let (backend, resolved) = all.find(|(one, _)| one.selection.kind.name() == kind && one.selection.id == id)?;
+        if let Some(option) = below.strip_prefix("/options") {
+            return Some(options::message(&resolved.given, &resolved.set, option, text, &backend.label(), kind));
+        }
+        if pointer::is_within(below, "/transport") {
+            return None;
+        }
+        let what = pointer::dotted(below);
+        let what = if what.is_empty() { what } else { format!("`{what}`: ") };
+        Some(format!("{}: {}: {what}{text}", backend.selection.place, backend.label()))
+    }
+
+    /// What is wrong with a transport, where `openlineage.yml` holds it; nothing else is known of one that a patch added.
+    fn transport_message(&self, id: &str, below: &str, text: &str) -> String {
+        let Some(merged) = self.openlineage else { return format!("openlineage.yml: {text}") };
+        let several = format!("/transport/transports/{}", transport_name(id));
+        let at = if merged.value.pointer(&several).is_some() { several } else { "/transport".to_owned() };
+        let below = below.strip_prefix("/transport").unwrap_or_default();
+        Document { name: "openlineage.yml", merged }.message(&(at + below), text)
+    }
+
+    fn plain_http(&self, lineage: &Map<String, Value>, found: &Collect, warnings: &mut Vec<String>) {
+        if self.plan.profile != "production" {
+            return;
+        }
+        for (id, one) in lineage {
+            let insecure =
+                one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
+            if insecure && found.is_empty() {
+                warnings.push(format!(
+                    "lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"
+                ));
+            }
+        }
+    }
+}
+
+/// The name of a backend's transport in a `composite` one.
+fn transport_name(id: &str) -> String {
+    id.replace('-', "_")
+}
