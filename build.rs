@@ -1,5 +1,6 @@
-//! Embeds `templates/` and `schemas/`, so that the engine names no file: the bundles' files as bytes, in one sorted table,
-//! and the schemas, those of the bundles' options too, as static trees, so that no run spends time on parsing them.
+//! Embeds `templates/`, `charts/` and `schemas/`, so that the engine names no file: the bundles' and the charts' files as
+//! bytes, in one sorted table, and the schemas, those of the bundles' options too, as static trees, so that no run spends
+//! time on parsing them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +12,10 @@ fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let mut code = String::from("pub(crate) static FILES: &[(&str, &[u8])] = &[\n");
-    for (name, path) in files(&root, "templates") {
+    let mut embedded = files(&root, "templates");
+    embedded.extend(files(&root, "charts").into_iter().filter(|(name, _)| is_of_chart(name)));
+    embedded.sort();
+    for (name, path) in embedded {
         writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("strings take all");
     }
     code.push_str("];\npub(crate) static SCHEMAS: &[(&str, Json)] = &[\n");
@@ -49,6 +53,13 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) {
             files.push((name, path));
         }
     }
+}
+
+/// Whether a file below `charts/` belongs to a chart: what `helm dependency update` brought does not, nor does what only
+/// this repository needs.
+fn is_of_chart(name: &str) -> bool {
+    let inside: Vec<&str> = name.split('/').skip(2).collect();
+    inside[0] != "charts" && !matches!(inside[..], ["Chart.lock" | ".gitignore"])
 }
 
 /// The Rust expression of a JSON value.

@@ -62,7 +62,8 @@ pub enum Command {
     after_help = "Examples:\n  \
         floe-render --telemetry NAME --lineage NAME\n  \
         floe-render -f manifest.yaml -e production -o rendered/\n  \
-        floe-render -f manifest.yaml -s values.yaml | helm upgrade --install obs charts/floe-observability -f -\n\n\
+        floe-render -f manifest.yaml -s values.yaml | helm upgrade --install obs charts/floe-observability -f -\n  \
+        floe-render -f manifest.yaml -o obs/ --chart\n\n\
         Exit codes: 0 done, 1 the input or a bundle is wrong (nothing written), 2 wrong usage"
 )]
 pub struct Render {
@@ -73,6 +74,10 @@ pub struct Render {
     /// Write the files into this directory, all or none, instead of printing them
     #[arg(short, long, value_name = "DIR", conflicts_with = "show_only")]
     pub output_dir: Option<PathBuf>,
+
+    /// Write a Helm chart around the values too: an umbrella with exactly the selected dependencies, ready to install
+    #[arg(long, requires = "output_dir")]
+    pub chart: bool,
 
     /// Print this one file only
     #[arg(short, long, value_name = "FILE", value_parser = clap::builder::PossibleValuesParser::new(FILES))]

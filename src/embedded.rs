@@ -1,4 +1,4 @@
-//! The files of `templates/` and `schemas/` as they were when the program was built.
+//! The files of `templates/`, `charts/` and `schemas/` as they were when the program was built.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,13 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
 
-/// The bytes of one file below `templates/`, by its path in the repository.
+/// The bytes of one file below `templates/` or `charts/`, by its path in the repository.
 #[must_use]
 pub fn file(path: &str) -> Option<&'static [u8]> {
     FILES.binary_search_by(|(name, _)| (*name).cmp(path)).ok().map(|at| FILES[at].1)
 }
 
-/// All files below a folder in `templates/`, by their path in the repository, sorted.
+/// All files below a folder in `templates/` or `charts/`, which ends with a slash, by their path in the repository, sorted.
 pub fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'static [u8])> {
     let start = FILES.partition_point(|(name, _)| *name < folder);
     FILES[start..].iter().copied().take_while(move |(name, _)| name.starts_with(folder))

@@ -5,6 +5,7 @@
 
 pub mod bind;
 pub mod bundle;
+pub mod charts;
 pub mod cli;
 pub mod command;
 pub mod embedded;
@@ -20,6 +21,7 @@ pub mod render;
 pub mod schema;
 pub mod select;
 pub mod set;
+pub mod umbrella;
 pub mod validate;
 pub mod values;
 pub mod write;
@@ -32,6 +34,7 @@ use crate::cli::Request;
 use crate::merge::Merged;
 use crate::render::Renderer;
 use crate::select::Kind;
+use crate::umbrella::Chart;
 use crate::write::Document;
 
 /// What a run gives.
@@ -41,6 +44,8 @@ pub struct Outcome {
     pub documents: Vec<Document>,
     /// What a user should know; none of it is an error.
     pub warnings: Vec<String>,
+    /// The umbrella chart for the values, which not every run writes.
+    pub chart: Chart,
 }
 
 /// Renders what a request selects. Reads manifests and bundles; writes nothing.
@@ -51,6 +56,7 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let plan = select::select(request)?;
     let policies = policy::read(&request.policies, &plan.profile)?;
     let bundles = bundle::read(&library, &plan)?;
+    let charts = charts::declared(&bundles)?;
     let options = options::resolve(&bundles, &plan)?;
     let rendered = render::render(&renderer, &bundles, &options, &plan)?;
 
@@ -80,6 +86,7 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let fragments = rendered.iter().filter_map(|one| one.connections.as_ref()).chain(&jobs);
     let told = documents.iter().flatten().copied().chain([&values.all]).flat_map(Merged::warnings);
     let told = told.chain(fragments.flat_map(|one| &one.warnings)).cloned().collect();
+    let chart = Chart::new(&bundles, &plan, charts, values.all.value);
     let warnings = [plan.warnings, merge::unreceived(&bundles, &pipelines), bound.warnings, told, checked].concat();
-    Ok(Outcome { documents: files, warnings })
+    Ok(Outcome { documents: files, warnings, chart })
 }

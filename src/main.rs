@@ -24,12 +24,21 @@ fn main() -> ExitCode {
 
 fn render(request: &Render) -> anyhow::Result<()> {
     let outcome = run(&request.request)?;
-    for warning in &outcome.warnings {
-        tell(&format!("warning: {warning}"));
-    }
+    warn(&outcome.warnings);
     match &request.output_dir {
+        Some(dir) if request.chart => {
+            write::write(&outcome.chart.documents(outcome.documents)?, dir)?;
+            warn(&outcome.chart.warnings(dir));
+            Ok(())
+        }
         Some(dir) => write::write(&outcome.documents, dir),
         None => write::print(&outcome.documents, request.show_only.as_deref(), &mut io::stdout().lock()),
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tell(&format!("warning: {warning}"));
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// Commands that this test does not run, and what does. One that is in no document any more fails the test.
-const RUN_ELSEWHERE: [(&str, &str); 6] = [
+const RUN_ELSEWHERE: [(&str, &str); 8] = [
     ("cargo test", ".ci/run"),
     ("GOLDEN=update cargo test --test golden", "tests/golden.rs, which names it in its failures"),
     (
@@ -21,6 +21,8 @@ const RUN_ELSEWHERE: [(&str, &str); 6] = [
         "tools/bench/run",
     ),
     ("helm dependency update charts/floe-observability", "conformance/helm/run"),
+    ("helm dependency update obs", "conformance/helm/run"),
+    ("helm upgrade --install obs obs --namespace floe --create-namespace", "conformance/helm/apiserver"),
     (
         "helm upgrade --install obs charts/floe-observability --namespace floe --create-namespace -f -",
         "conformance/helm/apiserver, with the values in a file",

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use similar::TextDiff;
 
@@ -96,6 +96,13 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
         given.insert("stdout".to_owned(), String::from_utf8_lossy(&result.stdout).into_owned());
     }
 
+    // A chart's file that is one of ours as it stands is named instead of repeated.
+    for text in given.values_mut() {
+        if let Some(path) = charts().get(text) {
+            *text = format!("as {path}\n");
+        }
+    }
+
     if let Some(artifacts) = given.get("artifacts.json") {
         let value = serde_json::from_str(artifacts).map_err(|error| format!("{name}: artifacts.json: {error}"))?;
         let problems = floe_render::embedded::full_schema("artifacts").unwrap().problems(&value);
@@ -109,7 +116,9 @@ fn run(case: &Path, update: bool) -> Result<(), String> {
         let _ = fs::remove_dir_all(&expected_dir);
         fs::create_dir_all(&expected_dir).unwrap();
         for (file, text) in &given {
-            fs::write(expected_dir.join(file), text).unwrap();
+            let path = expected_dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
         return Ok(());
     }
@@ -136,11 +145,30 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
+/// Every file below a directory, by its path there.
 fn read(dir: &Path) -> BTreeMap<String, String> {
-    entries(dir)
-        .into_iter()
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()))
-        .collect()
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// The paths of the files below `charts/`, by their text.
+fn charts() -> &'static BTreeMap<String, String> {
+    static CHARTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    CHARTS.get_or_init(|| {
+        let files = floe_render::embedded::below("charts/");
+        files.map(|(path, bytes)| (String::from_utf8(bytes.to_vec()).unwrap(), path.to_owned())).collect()
+    })
 }
 
 /// The words of a command line: blanks separate, single quotes take everything, double quotes know `\n`, `\t`, `\"`, `\\`.

@@ -1,0 +1,1 @@
+as charts/marquez/templates/_helpers.tpl

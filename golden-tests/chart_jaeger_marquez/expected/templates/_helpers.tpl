@@ -1,0 +1,1 @@
+as charts/floe-observability/templates/_helpers.tpl
