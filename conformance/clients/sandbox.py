@@ -57,8 +57,9 @@ def _run(*command):
 
 
 def _furnish():
-    # Private copies of what the consumers read: /run for scratch, /etc for names and trust.
-    _run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    # Private copies of what the consumers read: /run for scratch, /etc for names and trust, /var/lib for volumes.
+    for private in ("/run", "/var/lib"):
+        _run("mount", "-t", "tmpfs", "tmpfs", private)
     upper, work = SCRATCH / "etc", SCRATCH / "work"
     for directory in (upper, work, pathlib.Path("/run/netns")):
         directory.mkdir(parents=True)

@@ -10,6 +10,7 @@ with a certificate for it. What must arrive is read from `collector.yaml`; no ba
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -27,6 +28,8 @@ DISCARDS = {"0.158.0": {"datadog", "awsxray"}, "0.120.0": {"datadog"}}
 UNSEEN = {"googlecloud"}
 # The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
 SECRETS = [value.replace("$$", "$") for value in NASTY]
+# Processors that do not start without what only a cluster or a cloud has.
+OUTSIDE = {"k8s_attributes": "the Kubernetes API", "resource_detection": "a cloud's or a cluster's own API"}
 # With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
 MANY = 2000
 
@@ -58,6 +61,9 @@ def main(share, otelcol, version, jaeger, directories):
 def judge(case, network, version, secret, otelcol, jaeger):
     if reason := case.unavailable():
         return [(report.skipped, reason)]
+    asked = {OUTSIDE.get(name.split("/")[0]) for name in case.yaml("collector.yaml").get("processors") or {}} - {None}
+    if asked:
+        return [(report.skipped, f"validated, but not started: it asks {' and '.join(sorted(asked))}")]
     try:
         delivered, discarded, unseen = Trial(case, network, version, secret).run(otelcol, jaeger)
     except Exception as error:  # whatever it is, the next case has its turn
@@ -140,7 +146,12 @@ class Trial:
 
     def provide_files(self):
         """Writes the TLS files that the config names, where the values mount a Secret for them."""
-        mounts = [mount["mountPath"] for mount in self.case.yaml("values.yaml")["otel"].get("extraVolumeMounts") or []]
+        chart = self.case.yaml("values.yaml")["otel"]
+        mounted = {mount["name"]: mount["mountPath"] for mount in chart.get("extraVolumeMounts") or []}
+        mounts = list(mounted.values())
+        for claim in (chart.get("statefulset") or {}).get("volumeClaimTemplates") or []:
+            shutil.rmtree(mounted[claim["metadata"]["name"]], ignore_errors=True)
+            pathlib.Path(mounted[claim["metadata"]["name"]]).mkdir(parents=True)
         certificate, key = self.network.authority.certificate("collector.example.test")
         self.google = self.env.get("GOOGLE_APPLICATION_CREDENTIALS")
         if self.google and not any(self.google.startswith(mount.rstrip("/") + "/") for mount in mounts):
