@@ -2,11 +2,15 @@
 //! bytes, in one sorted table, and the schemas, those of the bundles' options too, as static trees, so that no run spends
 //! time on parsing them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+#[path = "src/digest.rs"]
+mod digest;
 
 fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
@@ -17,6 +21,10 @@ fn main() {
     embedded.sort();
     for (name, path) in embedded {
         writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("strings take all");
+    }
+    code.push_str("];\npub(crate) static DIGESTS: &[(&str, &str)] = &[\n");
+    for (folder, digest) in digests(&files(&root, "templates")) {
+        writeln!(code, "    ({folder:?}, {digest:?}),").expect("strings take all");
     }
     code.push_str("];\npub(crate) static SCHEMAS: &[(&str, Json)] = &[\n");
     let options = files(&root, "templates").into_iter().filter(|(name, _)| name.ends_with("/options.schema.json"));
@@ -31,6 +39,24 @@ fn main() {
     }
     code.push_str("];\n");
     fs::write(out.join("embedded.rs"), code).expect("OUT_DIR can be written");
+}
+
+/// The digest of every bundle, by its folder, sorted.
+fn digests(files: &[(String, PathBuf)]) -> BTreeMap<&str, String> {
+    let folders = files.iter().filter_map(|(name, _)| name.strip_suffix("/bundle.yaml"));
+    folders
+        .map(|folder| {
+            let inside = |name: &str| name.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned);
+            let files: BTreeMap<String, Vec<u8>> = files
+                .iter()
+                .filter_map(|(name, path)| {
+                    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    Some((inside(name)?, bytes))
+                })
+                .collect();
+            (folder, digest::digest(files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))))
+        })
+        .collect()
 }
 
 /// The files below a folder with their paths in the repository, sorted by these.

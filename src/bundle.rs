@@ -9,12 +9,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use semver::Version;
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
-use crate::{embedded, json, pointer, yaml};
+use crate::{digest, embedded, json, pointer, yaml};
 
 /// The floe API that this engine implements.
 pub const FLOE_API: Version = Version::new(2, 0, 0);
@@ -215,14 +214,10 @@ impl Bundle {
 
     /// `schema` is left out for bundles that are built in: a test has checked them.
     fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>, schema: Option<&Schema<'_>>) -> Result<Self> {
-        let mut hash = Sha256::new();
-        for (name, bytes) in &files {
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        }
-        let digest = hash.finalize().iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+        let digest = match embedded::digest(&folder).filter(|_| schema.is_none()) {
+            Some(digest) => digest.to_owned(),
+            None => digest::digest(files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_ref()))),
+        };
         let file = format!("{folder}/bundle.yaml");
         let Some(bytes) = files.get("bundle.yaml") else { bail!("{folder}: there is no bundle.yaml in it") };
         let text = std::str::from_utf8(bytes).with_context(|| format!("{file}: not UTF-8"))?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::json::Json;
 use crate::schema::{self, Schema};
 
-use generated::{FILES, SCHEMAS};
+use generated::{DIGESTS, FILES, SCHEMAS};
 
 #[allow(clippy::unreadable_literal, reason = "numbers stand as the schemas write them")]
 mod generated {
@@ -21,6 +21,12 @@ mod generated {
 #[must_use]
 pub fn file(path: &str) -> Option<&'static [u8]> {
     FILES.binary_search_by(|(name, _)| (*name).cmp(path)).ok().map(|at| FILES[at].1)
+}
+
+/// The digest of a bundle, by its folder: SHA-256 over the names and contents of its files.
+#[must_use]
+pub fn digest(folder: &str) -> Option<&'static str> {
+    DIGESTS.binary_search_by(|(name, _)| (*name).cmp(folder)).ok().map(|at| DIGESTS[at].1)
 }
 
 /// All files below a folder in `templates/` or `charts/`, which ends with a slash, by their path in the repository, sorted.

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod charts;
 pub mod cli;
 pub mod command;
+mod digest;
 pub mod embedded;
 pub mod finding;
 pub mod given;
@@ -30,22 +31,54 @@ pub mod yaml;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::bind::Bound;
+use crate::bundle::Bundles;
+use crate::charts::Dependency;
 use crate::cli::Request;
 use crate::merge::Merged;
-use crate::render::Renderer;
-use crate::select::Kind;
-use crate::umbrella::Chart;
+use crate::options::Options;
+use crate::render::{Rendered, Renderer};
+use crate::select::{Kind, Plan};
+use crate::validate::Checked;
+use crate::values::Values;
 use crate::write::Document;
 
 /// What a run gives.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The files, in the order of their output.
     pub documents: Vec<Document>,
     /// What a user should know; none of it is an error.
     pub warnings: Vec<String>,
-    /// The umbrella chart for the values, which not every run writes.
-    pub chart: Chart,
+    /// What the stages gave. A program that ends after this run need not take it apart, which would be a tenth of the run.
+    pub stages: Stages,
+}
+
+/// What each stage gave.
+#[derive(Debug)]
+pub struct Stages {
+    /// What is selected.
+    pub plan: Plan,
+    /// The platform layer and the selected bundles.
+    pub bundles: Bundles,
+    /// Their options.
+    pub options: Options,
+    /// Their fragments.
+    pub rendered: Vec<Rendered>,
+    /// The collector config, where telemetry is selected.
+    pub collector: Option<Merged>,
+    /// The OpenLineage config, where lineage is selected.
+    pub openlineage: Option<Merged>,
+    /// What was bound late.
+    pub bound: Bound,
+    /// The values of the umbrella chart.
+    pub values: Values,
+    /// The charts that the bundles declare.
+    pub charts: Vec<Dependency>,
+    /// What the documents were checked with.
+    pub checked: Checked,
+    /// The content of `artifacts.json`.
+    pub artifacts: Value,
 }
 
 /// Renders what a request selects. Reads manifests and bundles; writes nothing.
@@ -85,8 +118,11 @@ pub fn run(request: &Request) -> Result<Outcome> {
     let files = write::documents(&bundles, &bound, &values, &artifacts)?;
     let fragments = rendered.iter().filter_map(|one| one.connections.as_ref()).chain(&jobs);
     let told = documents.iter().flatten().copied().chain([&values.all]).flat_map(Merged::warnings);
-    let told = told.chain(fragments.flat_map(|one| &one.warnings)).cloned().collect();
-    let chart = Chart::new(&bundles, &plan, charts, values.all.value);
-    let warnings = [plan.warnings, merge::unreceived(&bundles, &pipelines), bound.warnings, told, checked].concat();
-    Ok(Outcome { documents: files, warnings, chart })
+    let told: Vec<String> = told.chain(fragments.flat_map(|one| &one.warnings)).cloned().collect();
+    let unreceived = merge::unreceived(&bundles, &pipelines);
+    let warnings = [&plan.warnings, &unreceived, &bound.warnings, &told, &checked.warnings];
+    let warnings = warnings.into_iter().flatten().cloned().collect();
+    let stages =
+        Stages { plan, bundles, options, rendered, collector, openlineage, bound, values, charts, checked, artifacts };
+    Ok(Outcome { documents: files, warnings, stages })
 }

@@ -1,39 +1,40 @@
 //! The command line program: prints what a run gives, the error chain when it fails, and picks the exit code.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::mem::ManuallyDrop;
 
 use floe_render::cli::{Invocation, Render};
 use floe_render::finding::Findings;
+use floe_render::umbrella::Chart;
 use floe_render::{command, run, write};
 
-fn main() -> ExitCode {
+fn main() {
     let arguments: Vec<_> = std::env::args_os().collect();
     let result = match Invocation::parse(&arguments).unwrap_or_else(|error| error.exit()) {
-        Invocation::Render(request) => render(&request).map(|()| 0),
+        Invocation::Render(request) => render(&request),
         Invocation::Command(command) => command::run(&command, &mut io::stdout().lock()),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            tell(&explain(&error));
-            ExitCode::FAILURE
-        }
-    }
+    std::process::exit(result.unwrap_or_else(|error| {
+        tell(&explain(&error));
+        1
+    }));
 }
 
-fn render(request: &Render) -> anyhow::Result<()> {
-    let outcome = run(&request.request)?;
+/// Renders and writes; gives the exit code.
+fn render(request: &Render) -> anyhow::Result<i32> {
+    // What the stages gave goes with the process.
+    let outcome = ManuallyDrop::new(run(&request.request)?);
     warn(&outcome.warnings);
     match &request.output_dir {
         Some(dir) if request.chart => {
-            write::write(&outcome.chart.documents(outcome.documents)?, dir)?;
-            warn(&outcome.chart.warnings(dir));
-            Ok(())
+            let chart = Chart::new(&outcome.stages);
+            write::write(&chart.documents(&outcome.documents)?, dir)?;
+            warn(&chart.warnings(dir));
         }
-        Some(dir) => write::write(&outcome.documents, dir),
-        None => write::print(&outcome.documents, request.show_only.as_deref(), &mut io::stdout().lock()),
+        Some(dir) => write::write(&outcome.documents, dir)?,
+        None => write::print(&outcome.documents, request.show_only.as_deref(), &mut io::stdout().lock())?,
     }
+    Ok(0)
 }
 
 fn warn(warnings: &[String]) {

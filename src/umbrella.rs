@@ -7,12 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bundle::Bundles;
+use crate::Stages;
 use crate::charts::Dependency;
 use crate::embedded;
 use crate::finding::{Collect, backticked};
 use crate::pointer;
-use crate::select::Plan;
 use crate::write::{self, Document};
 use crate::yaml;
 
@@ -21,18 +20,23 @@ const UMBRELLA: &str = "charts/floe-observability/";
 
 /// The umbrella chart of one selection.
 #[derive(Clone, Debug)]
-pub struct Chart {
+pub struct Chart<'a> {
     header: String,
-    namespace: Option<String>,
-    values: Value,
-    declared: Vec<Dependency>,
+    namespace: Option<&'a str>,
+    values: &'a Value,
+    declared: &'a [Dependency],
 }
 
-impl Chart {
-    /// The chart for some values.
+impl<'a> Chart<'a> {
+    /// The chart for the values of a run.
     #[must_use]
-    pub fn new(bundles: &Bundles, plan: &Plan, declared: Vec<Dependency>, values: Value) -> Self {
-        Chart { header: write::header(bundles), namespace: plan.namespace.clone(), values, declared }
+    pub fn new(stages: &'a Stages) -> Self {
+        Chart {
+            header: write::header(&stages.bundles),
+            namespace: stages.plan.namespace.as_deref(),
+            values: &stages.values.all.value,
+            declared: &stages.charts,
+        }
     }
 
     /// Those of the declared charts that the values ask for.
@@ -44,7 +48,7 @@ impl Chart {
     }
 
     /// The documents of a run with those of the chart. Its values hold the umbrella's own defaults too.
-    pub fn documents(&self, documents: Vec<Document>) -> Result<Vec<Document>> {
+    pub fn documents(&self, documents: &[Document]) -> Result<Vec<Document>> {
         let manifest = own("Chart.yaml")?;
         let of_ours = manifest.get("dependencies").and_then(Value::as_array).into_iter().flatten();
         let of_ours: Vec<&str> =
@@ -60,7 +64,7 @@ impl Chart {
         }
         found.finish(())?;
 
-        let mut all: Vec<Document> = documents;
+        let mut all = documents.to_vec();
         let values = self.complete_values(&of_ours)?;
         for document in all.iter_mut().filter(|document| document.name == write::VALUES) {
             document.text = format!("{}{}", self.header, yaml::write(&values)?);
@@ -113,7 +117,7 @@ impl Chart {
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             properties
                 .retain(|key, _| !of_ours.contains(&key.as_str()) || self.declared.iter().any(|one| one.key == *key));
-            for one in &self.declared {
+            for one in self.declared {
                 properties.entry(one.key.clone()).or_insert_with(|| json!({"type": "object"}));
             }
         }
@@ -127,7 +131,7 @@ impl Chart {
         if self.dependencies().any(|one| one.ours().is_none()) {
             text.push_str("    helm dependency update .\n");
         }
-        let namespace = self.namespace.as_deref().unwrap_or("NAMESPACE");
+        let namespace = self.namespace.unwrap_or("NAMESPACE");
         text.extend(["    helm upgrade --install obs . --namespace ", namespace, " --create-namespace\n\n"]);
         let rows: Vec<String> =
             self.dependencies().map(|one| format!("| {} | `{}` | {} |\n", one.name, one.key, one.version)).collect();
@@ -151,7 +155,7 @@ impl Chart {
     pub fn warnings(&self, dir: &Path) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut nulls = Vec::new();
-        for one in &self.declared {
+        for one in self.declared {
             if let Some(values) = self.values.get(&one.key) {
                 find_nulls(values, &mut pointer::join("", &one.key), &mut nulls);
             }

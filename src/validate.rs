@@ -50,7 +50,16 @@ impl Document<'_> {
     }
 }
 
-/// Validates the final documents. Returns what a user should know.
+/// What was checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// What a user should know.
+    pub warnings: Vec<String>,
+    /// What the documents were checked with.
+    pub schema: Schema<'static>,
+}
+
+/// Validates the final documents.
 pub fn validate(
     bundles: &Bundles,
     rendered: &[Rendered],
@@ -59,7 +68,7 @@ pub fn validate(
     [collector, openlineage]: [Option<&Merged>; 2],
     values: &Merged,
     policies: &[Policy],
-) -> Result<Vec<String>> {
+) -> Result<Checked> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
     let documents: Vec<Document<'_>> =
@@ -68,7 +77,9 @@ pub fn validate(
             .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
-    if !schemas(&documents, bundles, false, &mut Collect::default(), &mut warnings)? {
+    let mut first = Collect::default();
+    let schema = schemas(&documents, bundles, false, &mut first, &mut warnings)?;
+    if !first.is_empty() {
         schemas(&documents, bundles, true, &mut found, &mut warnings)?;
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
@@ -80,19 +91,18 @@ pub fn validate(
         let subject = policy::Subject { bundles, options, plan, collector, openlineage, values };
         subject.check(policies, &mut found, &mut warnings)?;
     }
-    found.finish(warnings)
+    found.finish(Checked { warnings, schema })
 }
 
 /// Checks every document by its schema, and in the collector's every component's body by the schema of its type. All are
-/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones. Returns whether
-/// nothing is wrong.
+/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones.
 fn schemas(
     documents: &[Document<'_>],
     bundles: &Bundles,
     names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
-) -> Result<bool> {
+) -> Result<Schema<'static>> {
     let mut properties = Map::new();
     let mut subject = Map::new();
     for document in documents {
@@ -124,7 +134,7 @@ fn schemas(
             found.push(document.message(&problem.pointer[name.len() + 1..], &problem.message));
         }
     }
-    Ok(found.is_empty())
+    Ok(schema)
 }
 
 /// The schema of the collector config with the schema of every component in its place.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::Command;
 
 /// Runs a subcommand; what it prints goes to `out`. Returns the exit code.
-pub fn run(command: &Command, out: &mut impl Write) -> Result<u8> {
+pub fn run(command: &Command, out: &mut impl Write) -> Result<i32> {
     match command {
         Command::Schema(schema) => schema.run(out),
     }

@@ -30,7 +30,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<u8> {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
         let schema = match self.name.split_once('/') {
             _ if NAMES.contains(&self.name.as_str()) => embedded::schema_text(&self.name)?,
             Some((kind, name)) if Kind::ALL.iter().any(|one| one.name() == kind) => {
