@@ -48,9 +48,13 @@ struct Line {
 
 /// The subcommands, one module of [`command`] each.
 #[derive(Clone, Debug, Subcommand)]
+#[allow(missing_docs, reason = "the comment of each one's flags is its help")]
 pub enum Command {
-    #[allow(missing_docs, reason = "its flags' comment is its help")]
+    Diff(Box<command::diff::Diff>),
+    Explain(Box<command::explain::Explain>),
+    List(command::list::List),
     Schema(command::schema::Schema),
+    Show(command::show::Show),
 }
 
 /// A rendering run.

@@ -8,10 +8,12 @@ pub mod bundle;
 pub mod charts;
 pub mod cli;
 pub mod command;
+pub mod describe;
 mod digest;
 pub mod embedded;
 pub mod finding;
 pub mod given;
+pub mod golden;
 pub mod json;
 pub mod merge;
 pub mod options;
@@ -32,7 +34,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::bind::Bound;
-use crate::bundle::Bundles;
+use crate::bundle::{Bundles, Library};
 use crate::charts::Dependency;
 use crate::cli::Request;
 use crate::merge::Merged;
@@ -83,12 +85,16 @@ pub struct Stages {
 
 /// Renders what a request selects. Reads manifests and bundles; writes nothing.
 pub fn run(request: &Request) -> Result<Outcome> {
-    let library = bundle::Library::open(&request.bundles)?;
+    run_with(&Library::open(&request.bundles)?, request)
+}
+
+/// Renders what a request selects, from bundles that were found before.
+pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let renderer = Renderer::new();
 
     let plan = select::select(request)?;
     let policies = policy::read(&request.policies, &plan.profile)?;
-    let bundles = bundle::read(&library, &plan)?;
+    let bundles = bundle::read(library, &plan)?;
     let charts = charts::declared(&bundles)?;
     let options = options::resolve(&bundles, &plan)?;
     let rendered = render::render(&renderer, &bundles, &options, &plan)?;

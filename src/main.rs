@@ -12,7 +12,7 @@ fn main() {
     let arguments: Vec<_> = std::env::args_os().collect();
     let result = match Invocation::parse(&arguments).unwrap_or_else(|error| error.exit()) {
         Invocation::Render(request) => render(&request),
-        Invocation::Command(command) => command::run(&command, &mut io::stdout().lock()),
+        Invocation::Command(command) => command::run(&command, &mut io::stdout().lock(), &mut io::stderr().lock()),
     };
     std::process::exit(result.unwrap_or_else(|error| {
         tell(&explain(&error));

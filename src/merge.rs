@@ -54,6 +54,27 @@ impl Merged {
         known.or_else(|| self.patched.iter().rev().find(|(touched, _)| below(touched)).map(|(_, patch)| patch.clone()))
     }
 
+    /// The layers that give the value at a pointer, or a part of it, in the order of merging, each with its node.
+    #[must_use]
+    pub fn passed(&self, at: &str) -> Vec<(&Fragment, &Node)> {
+        let whole = pointer::tokens(at).count();
+        let located = self.layers.iter().map(|layer| (layer, self.locate(&layer.doc, at)));
+        located.filter(|(_, (depth, _))| *depth == whole).map(|(layer, (_, node))| (layer, node)).collect()
+    }
+
+    /// The layer whose value stands where the platform's yielded.
+    #[must_use]
+    pub fn yielded_to(&self, at: &str) -> Option<&Fragment> {
+        let (_, layer) = self.yielded.iter().find(|(touched, _)| pointer::is_within(at, touched))?;
+        self.layers.get(*layer)
+    }
+
+    /// The patches that touched the value at a pointer, what holds it, or what it holds.
+    pub fn patches(&self, at: &str) -> impl Iterator<Item = &str> {
+        let near = move |touched: &str| pointer::is_within(at, touched) || pointer::is_within(touched, at);
+        self.patched.iter().filter(move |(touched, _)| near(touched)).map(|(_, patch)| patch.as_str())
+    }
+
     /// How deep a layer's document knows the path, and the node there.
     fn locate<'a>(&self, doc: &'a Node, at: &str) -> (usize, &'a Node) {
         let mut node = doc;
@@ -371,7 +392,7 @@ fn reason(error: &anyhow::Error) -> String {
 }
 
 /// Which part of a path is there, when the rest is not.
-fn missing_part(document: &Value, path: &str) -> String {
+pub(crate) fn missing_part(document: &Value, path: &str) -> String {
     let mut known = String::new();
     for token in pointer::tokens(path) {
         let next = pointer::join(&known, &token);

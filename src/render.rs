@@ -46,6 +46,8 @@ pub struct Fragment {
     pub warnings: Vec<String>,
     text: String,
     values: Vec<Value>,
+    /// What the template saw.
+    context: Jinja,
 }
 
 impl Fragment {
@@ -54,6 +56,21 @@ impl Fragment {
     pub fn line(&self, line: u64) -> String {
         let index = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
         restore(self.text.lines().nth(index).unwrap_or_default(), &self.values).trim().to_owned()
+    }
+
+    /// The rendered text from a node on, and what its line holds before it.
+    fn text_at(&self, node: &Node) -> Option<(&str, &str)> {
+        let line = self.text.lines().nth(usize::try_from(node.at.line).ok()?.checked_sub(1)?)?;
+        let column = usize::try_from(node.at.column).ok()?.saturating_sub(1);
+        Some(line.split_at(line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)))
+    }
+
+    /// Which of the template values in its line a node is, and how many that line has; nothing for literal text.
+    #[must_use]
+    pub fn token_of_line(&self, node: &Node) -> Option<(usize, usize)> {
+        let (before, from) = self.text_at(node)?;
+        let count = |text: &str| text.matches(OPEN).count();
+        token_number(from).map(|_| (count(before), count(before) + count(from)))
     }
 
     /// Where a node of the document was written, for messages.
@@ -200,7 +217,8 @@ impl Renderer {
         }
         let warnings = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.warnings)).unwrap_or_default();
         let warnings = warnings.into_iter().map(|text| format!("{label}: {text}")).collect();
-        let fragment = Fragment { label: label.to_owned(), file: path, doc, warnings, text, values };
+        let fragment =
+            Fragment { label: label.to_owned(), file: path, doc, warnings, text, values, context: context.clone() };
         let mut found = Collect::default();
         fragment.doc.doubts(&mut |at, doubt| {
             found.push(format!(
@@ -217,6 +235,22 @@ impl Renderer {
     /// What a template said when it refused to go on.
     fn refused(&self) -> Option<String> {
         self.tokens.lock().ok()?.refused.take()
+    }
+
+    /// The line of the template that wrote a node of what it rendered. A template value has its own; literal text is
+    /// looked for, and one that could be of several lines has none.
+    #[must_use]
+    pub fn template_line(&self, bundle: &Bundle, fragment: &Fragment, node: &Node) -> Option<usize> {
+        let file = fragment.file.strip_prefix(&bundle.folder)?.strip_prefix('/')?;
+        let source = bundle.text(file).ok()??;
+        let (before, from) = fragment.text_at(node)?;
+        if let Some(token) = token_number(from) {
+            return self.text(&fragment.file, source, &fragment.context, Some(token)).err()?.line();
+        }
+        let line = [before, from].concat();
+        let mut lines = source.lines().enumerate().filter(|(_, template)| could_render(template, &line));
+        let (index, _) = lines.next()?;
+        lines.next().is_none().then_some(index + 1)
     }
 
     fn text(
@@ -375,6 +409,29 @@ fn token_value<'a>(text: &str, values: &'a [Value]) -> Result<Option<&'a Value>,
     let number = token_number(&text[at..]).unwrap_or_default();
     let whole = at == 0 && text.find(CLOSE) == Some(text.len() - CLOSE.len_utf8());
     if whole { Ok(values.get(number)) } else { Err(Misplaced::Glued(number)) }
+}
+
+/// Whether a line of a template could have given a rendered line: its literal text stands there, in order.
+fn could_render(template: &str, rendered: &str) -> bool {
+    let mut literals = Vec::new();
+    let mut rest = template.trim();
+    while let Some(at) = ["{{", "{%", "{#"].iter().filter_map(|open| rest.find(open)).min() {
+        literals.push(rest[..at].trim());
+        let close = ["}}", "%}", "#}"].iter().filter_map(|close| rest[at..].find(close)).min();
+        rest = close.map_or("", |end| &rest[at + end + 2..]);
+    }
+    literals.push(rest.trim());
+    let rendered = rendered.trim();
+    let mut at = 0;
+    let in_order = literals.iter().all(|literal| {
+        rendered[at..].find(literal).is_some_and(|found| {
+            at += found + literal.len();
+            true
+        })
+    });
+    let first = literals.first().is_none_or(|first| rendered.starts_with(first));
+    let last = literals.last().is_none_or(|last| rendered.ends_with(last));
+    in_order && first && last && literals.iter().any(|literal| !literal.is_empty())
 }
 
 /// Rendered text with the values written out.

@@ -171,13 +171,26 @@ pub fn write(documents: &[Document], dir: &Path) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("--output-dir {shown}: cannot be written"))?;
     }
     staged.rename()?;
-    let marked = |name: &&&str| fs::read_to_string(dir.join(**name)).is_ok_and(|text| text.starts_with(MARK));
-    let gone = FILES.iter().filter(|name| !documents.iter().any(|one| one.name == **name)).filter(marked).copied();
-    let listed = earlier.iter().map(String::as_str).filter(|name| !further.contains(name));
-    for name in gone.chain(listed).chain((further.is_empty() && !earlier.is_empty()).then_some(LIST)) {
-        remove(dir, name)?;
+    for name in stale_of(documents, dir, &earlier) {
+        remove(dir, &name)?;
     }
     Ok(())
+}
+
+/// The files of ours in a directory that this selection does not have.
+#[must_use]
+pub fn stale(documents: &[Document], dir: &Path) -> Vec<String> {
+    stale_of(documents, dir, &listed(dir))
+}
+
+/// The same, given what an earlier run listed.
+fn stale_of(documents: &[Document], dir: &Path, earlier: &[String]) -> Vec<String> {
+    let wanted = |name: &str| documents.iter().any(|one| one.name == name);
+    let marked = |name: &str| fs::read_to_string(dir.join(name)).is_ok_and(|text| text.starts_with(MARK));
+    let gone = FILES.into_iter().filter(|name| !wanted(name) && marked(name)).map(str::to_owned);
+    let further = documents.iter().any(|one| !FILES.contains(&one.name));
+    let list = (!further && !earlier.is_empty()).then(|| LIST.to_owned());
+    gone.chain(earlier.iter().filter(|name| !wanted(name)).cloned()).chain(list).collect()
 }
 
 /// The files that an earlier run listed as its own. A name that leads out of the directory is none.

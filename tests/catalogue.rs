@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use floe_render::bundle::Meta;
+use floe_render::describe::{self, OptionFacts};
 use floe_render::{embedded, yaml};
 use serde_json::Value;
 
@@ -36,39 +37,27 @@ fn code(value: &Value) -> String {
 }
 
 /// What values an option takes.
-fn kind_of(schema: &Value) -> String {
-    match schema.get("enum").and_then(Value::as_array) {
-        Some(values) => values.iter().map(code).collect::<Vec<_>>().join(", "),
-        None => match schema.get("type") {
-            Some(Value::String(kind)) => kind.clone(),
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
-            _ => schema.get("const").map_or_else(String::new, code),
-        },
+fn kind_of(option: &OptionFacts) -> String {
+    if option.values.is_empty() {
+        return option.r#type.clone().unwrap_or_default();
     }
+    option.values.iter().map(code).collect::<Vec<_>>().join(", ")
 }
 
-fn options(root: &Value, schema: &Value, prefix: &str, rows: &mut String) {
-    for (name, below) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let below = floe_render::schema::resolve(root, below);
-        let own = &schema["properties"][name];
-        let path = format!("{prefix}{name}");
-        if below.get("properties").is_some() {
-            options(root, below, &format!("{path}."), rows);
-            continue;
-        }
-        let find = |key: &str| own.get(key).or_else(|| below.get(key));
-        let mut default = find("default").map_or_else(|| "–".to_owned(), code);
-        if let Some(production) = find("x-default-production") {
+fn options(schema: &Value, rows: &mut String) {
+    for option in describe::options(schema) {
+        let mut default = option.default.as_ref().map_or_else(|| "–".to_owned(), code);
+        if let Some(production) = &option.default_production {
             write!(default, ", production {}", code(production)).unwrap();
         }
-        let mut about = find("description").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let Some(example) = find("examples").and_then(|examples| examples.get(0)) {
+        let mut about = option.description.clone();
+        if let Some(example) = option.examples.first() {
             write!(about, " Example: {}.", code(example)).unwrap();
         }
-        if find("x-passthrough").is_some() {
+        if option.passthrough {
             about.push_str(" Passed through to `artifacts.json`.");
         }
-        writeln!(rows, "| `{path}` | {} | {default} | {} |", kind_of(below), cell(&about)).unwrap();
+        writeln!(rows, "| `{}` | {} | {default} | {} |", option.name, kind_of(&option), cell(&about)).unwrap();
     }
 }
 
@@ -111,7 +100,7 @@ fn catalogue() -> String {
             write!(text, "\n### {kind}/{name}\n\n").unwrap();
             let schema = embedded::options_tree(&folder).map(floe_render::json::Json::to_value).unwrap_or_default();
             let mut rows = String::new();
-            options(&schema, &schema, "", &mut rows);
+            options(&schema, &mut rows);
             if rows.is_empty() {
                 text.push_str("No options.\n");
             } else {
@@ -136,7 +125,7 @@ fn catalogue() -> String {
     let schema =
         embedded::options_tree("templates/platform").map(floe_render::json::Json::to_value).unwrap_or_default();
     let mut rows = String::new();
-    options(&schema, &schema, "", &mut rows);
+    options(&schema, &mut rows);
     write!(text, "| option | takes | default | |\n|---|---|---|---|\n{rows}").unwrap();
     text
 }

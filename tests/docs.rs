@@ -1,8 +1,9 @@
 //! The documents: every command in them is run here, or listed here with what runs it elsewhere.
 //!
 //! A command is a line of an indented block, or of a fenced one without a language, that begins with `floe-render`, `cargo` or
-//! `helm`. It runs in an empty directory with the files that fenced blocks above it hold: a block whose first line is a comment
-//! with a path is that file, and so is one with `title=PATH` after its language, since JSON has no comments.
+//! `helm`. The commands of a document run one after another in one directory, empty at first, and files that fenced blocks hold
+//! are written as they come: a block whose first line is a comment with a path is that file, and so is one with `title=PATH`
+//! after its language, since JSON has no comments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,9 +40,11 @@ fn every_command_in_the_documents_works() {
     let mut listed = Vec::new();
     let mut ran = 0;
     for document in documents() {
+        let dir = tempfile::tempdir().unwrap();
         for Example { line, command, files } in examples(&read(&document)) {
             let place = format!("{}:{line}: {command}", document.display());
-            let words = words(&command);
+            let (line, file) = command.split_once(" > ").map_or((&*command, None), |(line, file)| (line, Some(file)));
+            let words = words(line);
             let program = words.iter().position(|word| !word.contains('=')).unwrap_or_default();
             let arguments = match words[program..].iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                 ["floe-render", arguments @ ..] | ["cargo", "run", "--", arguments @ ..] => {
@@ -57,7 +60,7 @@ fn every_command_in_the_documents_works() {
                 }
             };
             ran += 1;
-            if let Err(failure) = run(&arguments, &files) {
+            if let Err(failure) = run(&arguments, &files, dir.path(), file) {
                 failures.push(format!("{place}\n  {}", failure.trim_end().replace('\n', "\n  ")));
             }
         }
@@ -117,7 +120,7 @@ fn the_readme_names_every_file() {
     }
 }
 
-/// A command in a document, and the files that were shown above it.
+/// A command in a document, and the files that were shown between it and the one before.
 struct Example {
     line: usize,
     command: String,
@@ -188,7 +191,11 @@ fn examples(text: &str) -> Vec<Example> {
             open.push(' ');
         } else {
             for command in open.split(" | ").filter(|command| is_ours(command)) {
-                examples.push(Example { line: index + 1, command: command.to_owned(), files: files.clone() });
+                examples.push(Example {
+                    line: index + 1,
+                    command: command.to_owned(),
+                    files: std::mem::take(&mut files),
+                });
             }
             open.clear();
         }
@@ -218,21 +225,23 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Runs the program in a directory that holds the files, and nothing else.
-fn run(arguments: &[String], files: &BTreeMap<String, String>) -> Result<(), String> {
-    let dir = tempfile::tempdir().unwrap();
+/// Writes the files and runs the program in a directory, its output into `into`.
+fn run(arguments: &[String], files: &BTreeMap<String, String>, dir: &Path, into: Option<&str>) -> Result<(), String> {
     for (path, text) in files {
-        let path = dir.path().join(path);
+        let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
     let output = Command::new(env!("CARGO_BIN_EXE_floe-render"))
         .args(arguments)
-        .current_dir(dir.path())
+        .current_dir(dir)
         .stdin(Stdio::null())
         .env_clear()
         .output()
         .unwrap();
+    if let Some(file) = into {
+        fs::write(dir.join(file), &output.stdout).unwrap();
+    }
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("exit code {:?}\n{stderr}", output.status.code())) }
 }

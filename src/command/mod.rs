@@ -1,16 +1,35 @@
 //! The subcommands. Each is a module with its flags and what it does; all of them stand on the stages of [`crate::run`].
 
+pub mod console;
+pub mod diff;
+pub mod explain;
+pub mod list;
+mod sample;
 pub mod schema;
+pub mod show;
+mod uses;
 
 use std::io::Write;
 
 use anyhow::Result;
 
+use crate::Outcome;
 use crate::cli::Command;
 
-/// Runs a subcommand; what it prints goes to `out`. Returns the exit code.
-pub fn run(command: &Command, out: &mut impl Write) -> Result<i32> {
+/// Runs a subcommand; what it prints goes to `out`, what a user should know to `err`. Returns the exit code.
+pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
     match command {
+        Command::Diff(diff) => diff.run(out, err),
+        Command::Explain(explain) => explain.run(out),
+        Command::List(list) => list.run(out),
         Command::Schema(schema) => schema.run(out),
+        Command::Show(show) => show.run(out),
+    }
+}
+
+/// Tells the warnings of a run. A closed stderr is no reason to fail.
+fn warn(outcome: &Outcome, err: &mut impl Write) {
+    for warning in &outcome.warnings {
+        let _ = writeln!(err, "warning: {warning}");
     }
 }

@@ -1,0 +1,89 @@
+//! Options to try a bundle with: its defaults, and each option's examples.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::bundle::{self, Library};
+use crate::cli::Request;
+use crate::describe::OptionFacts;
+use crate::options;
+use crate::select::{self, Kind};
+
+/// A bundle that is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    /// Where its files are found.
+    pub(super) library: &'a Library,
+    /// Telemetry or lineage.
+    pub(super) kind: Kind,
+    /// The bundle's name.
+    pub(super) name: &'a str,
+}
+
+/// Options by their dotted names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Sample(pub(super) Vec<(String, Value)>);
+
+impl Sample {
+    fn with(&self, name: &str, value: &Value) -> Self {
+        let mut options: Vec<_> = self.0.iter().filter(|(other, _)| other != name).cloned().collect();
+        options.push((name.to_owned(), value.clone()));
+        Sample(options)
+    }
+
+    /// The options as flags would set them.
+    pub(super) fn flags(&self, kind: Kind) -> Vec<String> {
+        self.0.iter().map(|(name, value)| format!("{kind}.{name}={value}")).collect()
+    }
+}
+
+impl Subject<'_> {
+    /// The request that renders this bundle alone.
+    pub(super) fn request(&self, sample: &Sample, profile: &str) -> Request {
+        let mut request =
+            Request { set_json: sample.flags(self.kind), profile: Some(profile.to_owned()), ..Request::default() };
+        match self.kind {
+            Kind::Telemetry => request.telemetry.push(self.name.to_owned()),
+            Kind::Lineage => request.lineage.push(self.name.to_owned()),
+        }
+        request
+    }
+
+    /// Whether the bundle's schema and policy take the options.
+    fn accepts(&self, sample: &Sample) -> Result<()> {
+        let plan = select::select(&self.request(sample, "development"))?;
+        options::resolve(&bundle::read(self.library, &plan)?, &plan).map(drop)
+    }
+
+    /// The fewest options that the bundle can be rendered with; the error for none where no example helps.
+    pub(super) fn base(&self, facts: &[OptionFacts]) -> Result<Sample> {
+        let empty = Sample::default();
+        let Err(error) = self.accepts(&empty) else { return Ok(empty) };
+        self.completed(&empty, facts).ok_or(error)
+    }
+
+    /// A sample with as few other examples as make it acceptable.
+    fn completed(&self, sample: &Sample, facts: &[OptionFacts]) -> Option<Sample> {
+        if self.accepts(sample).is_ok() {
+            return Some(sample.clone());
+        }
+        let others = || {
+            let free = facts.iter().filter(|one| !sample.0.iter().any(|(name, _)| *name == one.name));
+            free.filter_map(|one| Some((one.name.as_str(), candidates(one).into_iter().next()?)))
+        };
+        let single = others().map(|(name, value)| sample.with(name, &value)).find(|more| self.accepts(more).is_ok());
+        single.or_else(|| {
+            let all = others().fold(sample.clone(), |all, (name, value)| all.with(name, &value));
+            self.accepts(&all).ok().map(|()| all)
+        })
+    }
+}
+
+/// The values of an option that are known to be meant.
+pub(super) fn candidates(option: &OptionFacts) -> Vec<Value> {
+    match option.r#type.as_deref() {
+        _ if !option.values.is_empty() => option.values.clone(),
+        Some("boolean") => vec![Value::Bool(true), Value::Bool(false)],
+        _ => option.examples.clone(),
+    }
+}
