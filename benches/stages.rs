@@ -11,7 +11,7 @@ use floe_render::cli::{Render, Request};
 use floe_render::render::Renderer;
 use floe_render::select::Kind;
 use floe_render::{bind, bundle, merge, options, render, select, validate, values, write};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const STAGES: [&str; 9] = ["select", "bundle", "options", "render", "merge", "bind", "values", "validate", "write"];
 
@@ -37,18 +37,16 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     lap();
     let pipelines = merge::pipelines(&rendered);
     let (telemetry, lineage) = (bundles.has(Kind::Telemetry), bundles.has(Kind::Lineage));
-    let more = json!({"pipelines": pipelines, "telemetry": telemetry, "lineage": lineage});
+    let exporters = merge::exporters(&rendered, &bundles)?;
+    let more = json!({"pipelines": pipelines, "exporters": exporters, "telemetry": telemetry, "lineage": lineage});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
-    let collector = match telemetry.then(|| platform("collector.yaml.j2")) {
-        Some(fragment) => Some(merge::collector(fragment?, &rendered, &bundles, &plan)?),
-        None => None,
-    };
+    let base = telemetry.then(|| platform("collector.yaml.j2")).transpose()?.flatten();
+    let collector = telemetry.then(|| merge::collector(base.clone(), &rendered, &bundles, &plan)).transpose()?;
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
-    let workload = platform("workload.yaml.j2")?.map(|fragment| fragment.doc.into_value());
-    let workload = workload.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let jobs = platform("workload.yaml.j2")?;
     lap();
     let documents = [collector.as_ref(), openlineage.as_ref()];
-    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
+    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
     lap();
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
     lap();

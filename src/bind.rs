@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Backend, Bundles};
+use crate::bundle::{Bundle, Bundles, secret_name};
 use crate::finding::{Collect, did_you_mean};
 use crate::merge::Merged;
 use crate::options::Options;
 use crate::reference::{self, Part};
-use crate::render::{Fragment, Rendered, mount_path};
+use crate::render::{Fragment, PLATFORM_MOUNT, Rendered, mount_path};
 use crate::select::{Kind, Plan};
 use crate::{embedded, pointer};
 
@@ -68,18 +68,18 @@ pub struct Bound {
 
 /// Binds the collector's config and the lineage transports.
 ///
-/// `workload` is the platform layer's list of variables for emitting jobs.
+/// `platform` is what the platform layer says of the collector, and its list of variables for emitting jobs.
 pub fn bind(
     bundles: &Bundles,
     rendered: &[Rendered],
     options: &Options,
     plan: &Plan,
     [collector, openlineage]: [Option<&Merged>; 2],
-    workload: &[Value],
+    platform: [Option<&Fragment>; 2],
 ) -> Result<Bound> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
-    let mut declared = Declared::of(bundles, plan)?;
+    let mut declared = Declared::of(bundles, options, plan)?;
 
     let mut for_collector = Binding::default();
     if let Some(merged) = collector {
@@ -90,8 +90,16 @@ pub fn bind(
     let mut for_workload = Binding::default();
     let (namespace, environment) =
         found.ok(lineage_namespace(bundles, options, plan, &mut warnings)).flatten().unwrap_or_default();
+    let entries = platform[1].map_or(Value::Null, |fragment| fragment.doc.to_value());
+    for name in declared.used(&entries, |_| None, "workload.env.yaml", "workload", &mut found) {
+        for_workload.env.extend(declared.env_entry(&name));
+    }
     for_workload.env.extend(
-        workload.iter().map(|entry| reference::map_strings(entry, &mut |text| reference::for_kubernetes(text))),
+        entries
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|entry| reference::map_strings(entry, &mut |text| reference::for_kubernetes(text))),
     );
     for (name, value) in &environment {
         if !for_workload.env.iter().any(|entry| entry.get("name").and_then(Value::as_str) == Some(name)) {
@@ -110,16 +118,7 @@ pub fn bind(
         }
     }
 
-    for ((backend, rendered), resolved) in bundles.backends.iter().zip(rendered).zip(&options.backends) {
-        let (binding, user) = match backend.selection.kind {
-            Kind::Telemetry => (&mut for_collector, "collector"),
-            Kind::Lineage => (&mut for_workload, "workload"),
-        };
-        found.ok(mount(backend, &rendered.files, &resolved.all, binding, &mut declared, user));
-        for name in &rendered.values_asked.secrets {
-            declared.mark(&backend.variable(name), "chart");
-        }
-    }
+    mounts(bundles, rendered, options, platform, [&mut for_collector, &mut for_workload], &mut declared, &mut found);
     let connections: Vec<&Fragment> = rendered.iter().filter_map(|one| one.connections.as_ref()).collect();
     for fragment in &connections {
         let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
@@ -169,14 +168,21 @@ struct Declared {
 }
 
 impl Declared {
-    fn of(bundles: &Bundles, plan: &Plan) -> Result<Self> {
+    fn of(bundles: &Bundles, options: &Options, plan: &Plan) -> Result<Self> {
         let mut declared = Declared::default();
         let mut found = Collect::default();
-        for backend in &bundles.backends {
+        for (name, variable) in bundles.platform.meta.variables.iter() {
+            if let Some(secret) = secret_name(variable.secret.as_deref(), &options.platform.all, "") {
+                declared.add(name, &secret, &variable.key, "render.collector", &mut found);
+            }
+        }
+        for (backend, resolved) in bundles.backends.iter().zip(&options.backends) {
             for (name, variable) in backend.bundle.meta.variables.iter() {
                 let key = backend.secret_key(name, variable).to_owned();
-                let secret = &backend.selection.secret.name;
-                declared.add(&backend.variable(name), secret, &key, &backend.label(), &mut found);
+                let connection = &backend.selection.secret.name;
+                if let Some(secret) = secret_name(variable.secret.as_deref(), &resolved.all, connection) {
+                    declared.add(&backend.variable(name), &secret, &key, &backend.label(), &mut found);
+                }
             }
             for name in backend.selection.secret.keys.keys() {
                 let variables = &backend.bundle.meta.variables;
@@ -487,58 +493,111 @@ fn take(from: &mut Value, at: &str) {
     }
 }
 
-/// Mounts the files that a backend's templates asked for.
-fn mount(
-    backend: &Backend,
-    asked: &[String],
-    options: &Value,
-    binding: &mut Binding,
+/// Mounts the files that the platform layer and the backends ask for, and marks the Secrets that only charts read.
+fn mounts(
+    bundles: &Bundles,
+    rendered: &[Rendered],
+    options: &Options,
+    platform: [Option<&Fragment>; 2],
+    [collector, workload]: [&mut Binding; 2],
     declared: &mut Declared,
-    user: &'static str,
-) -> Result<()> {
-    let id = &backend.selection.id;
-    let mut sources: Vec<(String, Vec<Value>)> = Vec::new();
-    for (index, name) in asked.iter().enumerate() {
-        let Some(file) = backend.bundle.meta.files.get(name).filter(|_| !asked[..index].contains(name)) else {
-            continue;
+    found: &mut Collect,
+) {
+    let volume = Volume {
+        bundle: &bundles.platform,
+        label: "render.collector",
+        connection: "",
+        name: "floe".to_owned(),
+        path: PLATFORM_MOUNT.to_owned(),
+    };
+    let asked = platform.map(|fragment| fragment.map_or(&[][..], |fragment| &fragment.asked.files));
+    let all = &options.platform.all;
+    found.ok(volume.mount(asked[0], all, collector, declared, "collector"));
+    found.ok(volume.mount(asked[1], all, workload, declared, "workload"));
+    for ((backend, rendered), resolved) in bundles.backends.iter().zip(rendered).zip(&options.backends) {
+        let id = &backend.selection.id;
+        let volume = Volume {
+            bundle: &backend.bundle,
+            label: &backend.label(),
+            connection: &backend.selection.secret.name,
+            name: format!("floe-{id}"),
+            path: mount_path(id),
         };
-        let secret = match &file.secret {
-            None => backend.selection.secret.name.clone(),
-            Some(option) => match options.pointer(&pointer::of_option(option)).and_then(Value::as_str) {
-                Some(secret) => secret.to_owned(),
-                None => bail!(
-                    "{}: option `{option}` names the Secret that holds `{}` ({}), and is not set",
-                    backend.label(),
-                    file.key,
-                    file.about
-                ),
-            },
+        let (binding, user) = match backend.selection.kind {
+            Kind::Telemetry => (&mut *collector, "collector"),
+            Kind::Lineage => (&mut *workload, "workload"),
         };
-        declared.secrets.push(SecretUse {
-            what: format!("{}/{}", mount_path(id), file.key),
-            name: secret.clone(),
-            key: file.key.clone(),
-            used_by: vec![user],
-        });
-        let item = json!({"key": file.key, "path": file.key});
-        match sources.iter_mut().find(|(name, _)| *name == secret) {
-            Some((_, items)) => items.push(item),
-            None => sources.push((secret, vec![item])),
+        found.ok(volume.mount(&rendered.files, &resolved.all, binding, declared, user));
+        for name in &rendered.values_asked.secrets {
+            declared.mark(&backend.variable(name), "chart");
         }
     }
-    let volume = format!("floe-{id}");
-    let source = match sources.as_slice() {
-        [] => return Ok(()),
-        [(secret, items)] => json!({"name": volume, "secret": {"secretName": secret, "items": items}}),
-        several => {
-            let sources: Vec<Value> =
-                several.iter().map(|(secret, items)| json!({"secret": {"name": secret, "items": items}})).collect();
-            json!({"name": volume, "projected": {"sources": sources}})
+}
+
+/// The volume with the files of one backend, or of the platform layer.
+struct Volume<'a> {
+    bundle: &'a Bundle,
+    /// Whose it is, for messages.
+    label: &'a str,
+    /// The Secret of files whose Secret no option names.
+    connection: &'a str,
+    name: String,
+    path: String,
+}
+
+impl Volume<'_> {
+    /// Mounts the files that templates asked for.
+    fn mount(
+        &self,
+        asked: &[String],
+        options: &Value,
+        binding: &mut Binding,
+        declared: &mut Declared,
+        user: &'static str,
+    ) -> Result<()> {
+        let mut sources: Vec<(String, Vec<Value>)> = Vec::new();
+        for (index, name) in asked.iter().enumerate() {
+            let Some(file) = self.bundle.meta.files.get(name).filter(|_| !asked[..index].contains(name)) else {
+                continue;
+            };
+            let Some(secret) = secret_name(file.secret.as_deref(), options, self.connection) else {
+                bail!(
+                    "{}: option `{}` names the Secret that holds `{}` ({}), and is not set",
+                    self.label,
+                    file.secret.as_deref().unwrap_or_default(),
+                    file.key,
+                    file.about
+                );
+            };
+            let what = format!("{}/{}", self.path, file.path());
+            match declared.secrets.iter_mut().find(|one| one.what == what && one.name == secret) {
+                Some(one) => one.used_by.push(user),
+                None => declared.secrets.push(SecretUse {
+                    what,
+                    name: secret.clone(),
+                    key: file.key.clone(),
+                    used_by: vec![user],
+                }),
+            }
+            let item = json!({"key": file.key, "path": file.path()});
+            match sources.iter_mut().find(|(name, _)| *name == secret) {
+                Some((_, items)) => items.push(item),
+                None => sources.push((secret, vec![item])),
+            }
         }
-    };
-    binding.volumes.push(source);
-    binding.mounts.push(json!({"name": volume, "mountPath": mount_path(id), "readOnly": true}));
-    Ok(())
+        let source = match sources.as_slice() {
+            [] => return Ok(()),
+            [(secret, items)] => json!({"name": self.name, "secret": {"secretName": secret, "items": items}}),
+            several => {
+                let sources: Vec<Value> =
+                    several.iter().map(|(secret, items)| json!({"secret": {"name": secret, "items": items}})).collect();
+                json!({"name": self.name, "projected": {"sources": sources}})
+            }
+        };
+        binding.volumes.push(source);
+        binding.mounts.push(json!({"name": self.name, "mountPath": self.path, "readOnly": true}));
+        Ok(())
+    }
 }
 
 /// The egress rules of the collector and of the workloads, from the connections that the bundles declare.

@@ -78,6 +78,8 @@ pub struct Variable {
     pub key: String,
     /// The option that replaces the variable; a variable without one is a secret.
     pub option: Option<String>,
+    /// The option that names the Secret; else the connection Secret.
+    pub secret: Option<String>,
     /// What the variable holds.
     pub about: String,
 }
@@ -89,8 +91,18 @@ pub struct MountedFile {
     pub key: String,
     /// The option that names the Secret; else the connection Secret.
     pub secret: Option<String>,
+    /// Name of the file; else the key.
+    pub path: Option<String>,
     /// What the file holds.
     pub about: String,
+}
+
+impl MountedFile {
+    /// Name of the file, in the directory where its backend's are mounted.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or(&self.key)
+    }
 }
 
 /// How a lineage backend names its namespace.
@@ -277,6 +289,16 @@ impl Backend {
     #[must_use]
     pub fn secret_key<'a>(&'a self, name: &str, variable: &'a Variable) -> &'a str {
         self.selection.secret.keys.get(name).and_then(Value::as_str).unwrap_or(&variable.key)
+    }
+}
+
+/// The Secret that holds a variable or a file: the one that its option names, else the connection Secret. Nothing while
+/// the option is unset.
+#[must_use]
+pub fn secret_name(option: Option<&str>, options: &Value, connection: &str) -> Option<String> {
+    match option {
+        None => Some(connection.to_owned()),
+        Some(option) => options.pointer(&pointer::of_option(option))?.as_str().map(str::to_owned),
     }
 }
 

@@ -103,19 +103,18 @@ pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let exporters = merge::exporters(&rendered, &bundles)?;
     let more = json!({"pipelines": pipelines, "exporters": exporters, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
+    let base = bundles.has(Kind::Telemetry).then(|| platform("collector.yaml.j2")).transpose()?.flatten();
     let collector = if bundles.has(Kind::Telemetry) {
-        Some(merge::collector(platform("collector.yaml.j2")?, &rendered, &bundles, &plan)?)
+        Some(merge::collector(base.clone(), &rendered, &bundles, &plan)?)
     } else {
         merge::refuse_patch(&plan.patches, "collector", "telemetry")?;
         None
     };
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
     let jobs = platform("workload.yaml.j2")?;
-    let workload = jobs.as_ref().map(|fragment| fragment.doc.to_value());
 
-    let workload = workload.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let documents: [Option<&Merged>; 2] = [collector.as_ref(), openlineage.as_ref()];
-    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, workload)?;
+    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
     let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &policies)?;

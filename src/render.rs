@@ -14,7 +14,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::bundle::{Backend, Bundle, Bundles};
+use crate::bundle::{Backend, Bundle, Bundles, Variable, secret_name};
 use crate::finding::Collect;
 use crate::options::{Options, Resolved};
 use crate::pointer;
@@ -41,9 +41,11 @@ pub struct Fragment {
     pub file: String,
     /// The parsed document; late values are references `${env:NAME}`.
     pub doc: Node,
-    /// The rendered text, tokens in place of values.
     /// What the template tells the user.
     pub warnings: Vec<String>,
+    /// Of a template of the platform layer: what it asked for.
+    pub asked: Asked,
+    /// The rendered text, tokens in place of values.
     text: String,
     values: Vec<Value>,
     /// What the template saw.
@@ -217,8 +219,8 @@ impl Renderer {
         }
         let warnings = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.warnings)).unwrap_or_default();
         let warnings = warnings.into_iter().map(|text| format!("{label}: {text}")).collect();
-        let fragment =
-            Fragment { label: label.to_owned(), file: path, doc, warnings, text, values, context: context.clone() };
+        let (asked, context) = (Asked::default(), context.clone());
+        let fragment = Fragment { label: label.to_owned(), file: path, doc, warnings, asked, text, values, context };
         let mut found = Collect::default();
         fragment.doc.doubts(&mut |at, doubt| {
             found.push(format!(
@@ -557,16 +559,43 @@ impl Object for Noted {
 /// The context of one bundle's templates, and what they ask for.
 struct Context {
     value: Jinja,
-    secrets: Arc<Mutex<Vec<String>>>,
-    files: Arc<Mutex<Vec<String>>>,
+    sources: Sources,
 }
 
-impl Context {
+/// The Secrets' keys and the files that templates may ask for, with those that they did ask for.
+struct Sources {
+    secrets: Jinja,
+    files: Jinja,
+    asked: [Arc<Mutex<Vec<String>>>; 2],
+}
+
+impl Sources {
+    /// `key` tells the key of a variable in its Secret.
+    fn new(
+        bundle: &Bundle,
+        options: &Value,
+        connection: &str,
+        mount: &str,
+        key: impl Fn(&str, &Variable) -> String,
+    ) -> Self {
+        let secrets = bundle.meta.variables.iter().map(|(name, variable)| {
+            let secret = secret_name(variable.secret.as_deref(), options, connection);
+            let entry = serde_json::json!({"name": secret, "key": key(name, variable)});
+            (name.to_owned(), Jinja::from(Serde(&entry)))
+        });
+        let files = bundle.meta.files.iter();
+        let files = files.map(|(name, file)| (name.to_owned(), Jinja::from(format!("{mount}/{}", file.path()))));
+        let asked = [Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new()))];
+        let noted = |entries, asked: &Arc<_>| Jinja::from_object(Noted { entries, asked: Arc::clone(asked) });
+        Sources { secrets: noted(secrets.collect(), &asked[0]), files: noted(files.collect(), &asked[1]), asked }
+    }
+
     fn asked(&self) -> Asked {
-        let take = |list: &Arc<Mutex<Vec<String>>>| {
-            list.lock().map(|mut names| std::mem::take(&mut *names)).unwrap_or_default()
-        };
-        Asked { secrets: take(&self.secrets), files: take(&self.files) }
+        let [secrets, files] = self
+            .asked
+            .each_ref()
+            .map(|list| list.lock().map(|mut names| std::mem::take(&mut *names)).unwrap_or_default());
+        Asked { secrets, files }
     }
 }
 
@@ -582,6 +611,9 @@ pub fn component_id(kind: &str, id: &str, role: Option<&str>) -> String {
 pub fn mount_path(id: &str) -> String {
     format!("/etc/floe/{id}")
 }
+
+/// The directory in a container under which the platform layer's files are mounted; no selection's can be there.
+pub const PLATFORM_MOUNT: &str = "/etc/floe-platform";
 
 /// What every template sees, whatever bundle it is of.
 fn common(plan: &Plan, platform: &Resolved) -> Vec<(&'static str, Jinja)> {
@@ -610,32 +642,20 @@ fn context(backend: &Backend, resolved: &Resolved, common: &[(&'static str, Jinj
             *value = Value::String(format!("${{env:{name}}}"));
         }
     }
-    let secrets = meta.variables.iter().map(|(name, variable)| {
-        let key = backend.secret_key(name, variable);
-        let entry = serde_json::json!({"name": backend.selection.secret.name, "key": key});
-        (name.to_owned(), Jinja::from(Serde(&entry)))
-    });
-    let files = meta
-        .files
-        .iter()
-        .map(|(name, file)| (name.to_owned(), Jinja::from(format!("{}/{}", mount_path(&id), file.key))));
-    let noted = |entries: Vec<(String, Jinja)>| {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        (Jinja::from_object(Noted { entries, asked: Arc::clone(&asked) }), asked)
-    };
-    let (secrets, secrets_asked) = noted(secrets.collect());
-    let (files, files_asked) = noted(files.collect());
+    let connection = &backend.selection.secret.name;
+    let key = |name: &str, variable: &Variable| backend.secret_key(name, variable).to_owned();
+    let sources = Sources::new(&backend.bundle, &resolved.all, connection, &mount_path(&id), key);
     let of = id.clone();
     let component = move |kind: String, role: Option<String>| component_id(&kind, &of, role.as_deref());
     let entries = common.iter().cloned().chain([
         ("options", Jinja::from(Serde(&options))),
         ("id", Jinja::from(id)),
-        ("secrets", secrets),
-        ("files", files),
+        ("secrets", sources.secrets.clone()),
+        ("files", sources.files.clone()),
         ("component", Jinja::from_function(component)),
     ]);
     let value = Jinja::from(entries.collect::<BTreeMap<_, _>>());
-    Context { value, secrets: secrets_asked, files: files_asked }
+    Context { value, sources }
 }
 
 /// Renders the templates of every backend.
@@ -663,11 +683,11 @@ pub fn render(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &
         let kind = backend.selection.kind;
         let collector = fragment("collector.yaml.j2", kind == Kind::Telemetry);
         let openlineage = fragment("openlineage.yaml.j2", kind == Kind::Lineage);
-        let files = context.asked().files;
+        let files = context.sources.asked().files;
         let connections = fragment("connections.yaml.j2", true);
-        context.asked();
+        context.sources.asked();
         let values = fragment("values.yaml.j2", true);
-        let values_asked = context.asked();
+        let values_asked = context.sources.asked();
         let files: Vec<String> = files.iter().chain(&values_asked.files).cloned().collect();
         let (wanted, have) = match kind {
             Kind::Telemetry => ("collector.yaml.j2", collector.is_some()),
@@ -700,15 +720,16 @@ pub fn platform(
     let mut entries: Vec<(Cow<'static, str>, Jinja)> =
         common(plan, &options.platform).into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
     entries.push((Cow::Borrowed("options"), Jinja::from(Serde(&options.platform.all))));
+    let key = |_: &str, variable: &Variable| variable.key.clone();
+    let sources = Sources::new(&bundles.platform, &options.platform.all, "", PLATFORM_MOUNT, key);
+    entries.push((Cow::Borrowed("secrets"), sources.secrets.clone()));
+    entries.push((Cow::Borrowed("files"), sources.files.clone()));
     for (name, value) in more.as_object().into_iter().flatten() {
         entries.push((Cow::Owned(name.clone()), Jinja::from(Serde(value))));
     }
-    renderer.fragment(
-        &bundles.platform,
-        file,
-        "platform",
-        &Jinja::from(entries.into_iter().collect::<BTreeMap<_, _>>()),
-    )
+    let context = Jinja::from(entries.into_iter().collect::<BTreeMap<_, _>>());
+    let fragment = renderer.fragment(&bundles.platform, file, "platform", &context)?;
+    Ok(fragment.map(|fragment| Fragment { asked: sources.asked(), ..fragment }))
 }
 
 /// Gives the references of a selection with a name of its own that selection's variables.

@@ -28,6 +28,14 @@ AWS_IDENTITY = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
+# What Kubernetes and the collector's chart give every container.
+POD = {
+    "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+    "KUBERNETES_SERVICE_PORT": "443",
+    "MY_POD_IP": "10.0.0.1",
+    "OTEL_K8S_NODE_NAME": "node-1",
+}
+
 
 class Case:
     def __init__(self, directory):
@@ -59,7 +67,7 @@ class Case:
         """What the collector's container gets, as the values bind it."""
         config = self.yaml("collector.yaml")
         entries = self.yaml("values.yaml")["otel"].get("extraEnvs") or []
-        env = expand(entries, secret_for(config, nasty)) | {"MY_POD_IP": "10.0.0.1"}
+        env = expand(entries, secret_for(config, nasty)) | POD
         for name, places in references(config).items():
             if name not in env and any(f"{name}:-" not in text for _, text in places):
                 raise ValueError(f"`{name}` is in collector.yaml, and the values do not bind it")

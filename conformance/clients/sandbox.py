@@ -97,6 +97,11 @@ class Authority:
         system.parent.mkdir(parents=True, exist_ok=True)
         system.unlink(missing_ok=True)
         system.write_bytes(self.pem)
+        # A pod's own identity, for what asks the cluster. /var/run is /run.
+        identity = pathlib.Path("/run/secrets/kubernetes.io/serviceaccount")
+        identity.mkdir(parents=True)
+        (identity / "token").write_text("token")
+        (identity / "ca.crt").write_bytes(self.pem)
         # Python's clients carry their own list of authorities.
         _run("mount", "--bind", str(system), certifi.where())
 

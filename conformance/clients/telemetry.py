@@ -7,10 +7,13 @@ alone. OTLP over gRPC ends in a real Jaeger, everything over HTTP in a stand-in 
 with a certificate for it. What must arrive is read from `collector.yaml`; no backend is known by name here.
 """
 
+import base64
+import hashlib
 import json
 import os
 import pathlib
 import shutil
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -30,6 +33,9 @@ UNSEEN = {"googlecloud"}
 SECRETS = [value.replace("$$", "$") for value in NASTY]
 # Processors that do not start without what only a cluster or a cloud has.
 OUTSIDE = {"k8s_attributes": "the Kubernetes API", "resource_detection": "a cloud's or a cluster's own API"}
+# Credentials that jobs have at the collector. Both sides must agree on them, and a header's list can hold them.
+USER, PASSWORD = "jobs", "1e5"
+JOBS = {"FLOE_COLLECTOR_TOKEN": "1e5", "FLOE_COLLECTOR_BASIC": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 # With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
 MANY = 2000
 
@@ -88,9 +94,9 @@ class Trial:
 
     def __init__(self, case, network, version, nasty):
         self.case, self.network, self.version = case, network, version
-        self.env = case.collector_env(nasty)
+        self.env = case.collector_env(nasty) | {name: value for name, value in JOBS.items() if name in str(case.yaml("values.yaml"))}
         self.config = substitute(case.yaml("collector.yaml"), self.env)
-        self.workload = expand(case.yaml("workload.env.yaml"), lambda name: nasty)
+        self.workload = expand(case.yaml("workload.env.yaml"), lambda name: JOBS.get(name, nasty))
         self.exporters = self.config["exporters"]
         pipelines = self.config["service"]["pipelines"]
         self.signals = {}  # of each exporter that a job can reach
@@ -133,6 +139,7 @@ class Trial:
                 if grpc:
                     processes.append(self.start_jaeger(jaeger, grpc))
                 processes.append(self.start_collector(otelcol))
+                self.refuse_strangers()
                 if unseen:
                     return [], discarded, unseen
                 self.emit(set.union(*self.signals.values()))
@@ -161,6 +168,7 @@ class Trial:
         account = {"type": "service_account", "project_id": "conformance", "private_key_id": "1", "client_id": "1"}
         account |= {"client_email": "c@conformance.iam.gserviceaccount.com", "private_key": key.decode()}
         self.google.write_text(json.dumps(account | {"token_uri": "https://oauth2.googleapis.com/token"}))
+        self.provide_receivers_files(mounts)
         for exporter in self.exporters.values():
             tls = (exporter or {}).get("tls") or {}
             for option, content in (("ca_file", self.network.authority.pem), ("cert_file", certificate), ("key_file", key)):
@@ -169,6 +177,48 @@ class Trial:
                         raise Wrong(f"`{path}` is in no volume that the values mount")
                     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
                     pathlib.Path(path).write_bytes(content)
+
+    def provide_receivers_files(self, mounts):
+        """What the collector and the job know each other by."""
+        host = urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname
+        job = self.case.yaml("values.yaml")["workloads"].get("volumeMounts") or []
+        (chain, key), authority = self.network.authority.certificate(host), self.network.authority.pem
+        digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
+        files = []
+        for protocol in self.config["receivers"]["otlp"]["protocols"].values():
+            tls = protocol.get("tls") or {}
+            for option, content in (("cert_file", chain), ("key_file", key), ("client_ca_file", authority)):
+                files.append((tls.get(option), content, mounts))
+        for extension in self.config["extensions"].values():
+            path = ((extension or {}).get("htpasswd") or {}).get("file")
+            files.append((path, f"{USER}:{{SHA}}{digest}\n".encode(), mounts))
+        shown, its_key = self.network.authority.certificate("job.example.test")
+        for name, content in (("CERTIFICATE", authority), ("CLIENT_CERTIFICATE", shown), ("CLIENT_KEY", its_key)):
+            files.append((self.workload.get(f"OTEL_EXPORTER_OTLP_{name}"), content, [mount["mountPath"] for mount in job]))
+        for path, content, places in files:
+            if path is None:
+                continue
+            if not any(path.startswith(place.rstrip("/") + "/") for place in places):
+                raise Wrong(f"`{path}` is in no volume that the values mount")
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+            pathlib.Path(path).write_bytes(content)
+
+    def refuse_strangers(self):
+        """Where jobs must say who they are, one that does not is refused."""
+        receiver = self.config["receivers"]["otlp"]["protocols"]["http"]
+        tls = receiver.get("tls")
+        if not (receiver.get("auth") or (tls or {}).get("client_ca_file")):
+            return
+        context = ssl.create_default_context(cadata=self.network.authority.pem.decode())
+        context.check_hostname = False
+        url = f"{'https' if tls else 'http'}://{sandbox.POD}:4318/v1/traces"
+        request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+        try:
+            urllib.request.urlopen(request, timeout=5, context=context if tls else None).read()
+        except OSError as error:  # 401, or a handshake that fails
+            if getattr(error, "code", 401) == 401:
+                return
+        raise Wrong("the collector takes data from a job that does not say who it is")
 
     def start_jaeger(self, jaeger, exporters):
         receivers = {}
