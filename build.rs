@@ -1,6 +1,6 @@
 //! Embeds `templates/`, `charts/` and `schemas/`, so that the engine names no file: the bundles' and the charts' files as
-//! bytes, in one sorted table, and the schemas, those of the bundles' options too, as static trees, so that no run spends
-//! time on parsing them.
+//! bytes, in one sorted table, and the schemas, those of the bundles' options and of the charts' values too, as static
+//! trees, so that no run spends time on parsing them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,11 +28,16 @@ fn main() {
     }
     code.push_str("];\npub(crate) static SCHEMAS: &[(&str, Json)] = &[\n");
     let options = files(&root, "templates").into_iter().filter(|(name, _)| name.ends_with("/options.schema.json"));
-    let mut schemas: Vec<_> = files(&root, "schemas").into_iter().chain(options).collect();
+    let values = files(&root, "charts").into_iter().filter(|(name, _)| is_schema_of_values(name));
+    let mut schemas: Vec<_> = files(&root, "schemas").into_iter().chain(options).chain(values).collect();
     schemas.sort();
     for (name, path) in schemas {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if is_schema_of_values(&name) {
+            value = modern(value);
+            require_nothing(&mut value);
+        }
         write!(code, "    ({name:?}, ").expect("strings take all");
         tree(&value, &mut code);
         code.push_str("),\n");
@@ -86,6 +91,38 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) {
 fn is_of_chart(name: &str) -> bool {
     let inside: Vec<&str> = name.split('/').skip(2).collect();
     inside[0] != "charts" && !matches!(inside[..], ["Chart.lock" | ".gitignore"])
+}
+
+/// Whether a file is the schema of the values of a chart of ours.
+fn is_schema_of_values(name: &str) -> bool {
+    matches!(name.split('/').collect::<Vec<_>>()[..], ["charts", _, "values.schema.json"])
+}
+
+/// A schema of draft 7, which Helm 3 reads, as the engine reads schemas.
+fn modern(schema: Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let entries = map.into_iter().map(|(key, value)| match (key.as_str(), &value) {
+                ("$schema", _) => (key, "https://json-schema.org/draft/2020-12/schema".into()),
+                ("definitions", _) => ("$defs".to_owned(), modern(value)),
+                ("$ref", Value::String(target)) => (key, target.replace("#/definitions/", "#/$defs/").into()),
+                _ => (key, modern(value)),
+            });
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(modern).collect()),
+        other => other,
+    }
+}
+
+/// What a mapping of values lacks, the chart's defaults fill.
+fn require_nothing(schema: &mut Value) {
+    if let Value::Object(map) = schema {
+        map.shift_remove("required");
+        if let Some(Value::Object(properties)) = map.get_mut("properties") {
+            properties.values_mut().for_each(require_nothing);
+        }
+    }
 }
 
 /// The Rust expression of a JSON value.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use crate::bundle::Bundles;
 use crate::embedded;
 use crate::finding::Collect;
+use crate::json::Json;
 
+/// The umbrella chart in this repository.
+pub const UMBRELLA: &str = "charts/floe-observability/";
 /// How the repository of a chart beside the umbrella begins.
 const BESIDE: &str = "file://../";
 
@@ -30,6 +33,15 @@ impl Dependency {
         let folder = format!("charts/{}/", self.repository.strip_prefix(BESIDE)?);
         let is_ours = embedded::below(&folder).next().is_some();
         is_ours.then_some(folder)
+    }
+
+    /// The schema of its values, if it is built in.
+    #[must_use]
+    pub fn schema(&self) -> Option<&'static Json> {
+        match self.ours() {
+            Some(folder) => embedded::values_tree(&folder),
+            None => embedded::schema_tree(&format!("charts/{}-{}", self.name, self.version)),
+        }
     }
 
     /// The entry in the umbrella's `Chart.yaml`.

@@ -42,6 +42,13 @@ pub fn options_tree(folder: &str) -> Option<&'static Json> {
     SCHEMAS.binary_search_by(|(name, _)| (*name).cmp(&path)).ok().map(|at| &SCHEMAS[at].1)
 }
 
+/// The schema of the values of a chart of ours, by the chart's folder, which ends with a slash.
+#[must_use]
+pub fn values_tree(folder: &str) -> Option<&'static Json> {
+    let path = format!("{folder}values.schema.json");
+    SCHEMAS.binary_search_by(|(name, _)| (*name).cmp(&path)).ok().map(|at| &SCHEMAS[at].1)
+}
+
 /// A JSON file of ours, by its path below `schemas/` without `.schema.json` or `.json`.
 #[must_use]
 pub fn schema_tree(name: &str) -> Option<&'static Json> {

@@ -102,7 +102,7 @@ impl<'a> Schema<'a> {
             }
         }
         let at = error.instance_path().as_str().to_owned();
-        let schemas = self.ancestors(error.schema_path().as_str());
+        let schemas = self.ancestors(error.schema_path().as_str(), &at);
         let mut push = |pointer: String, message: String| problems.push(Problem { pointer, message });
         // The nearest message that the schema's author wrote for this case; unknown keys explain themselves.
         let written = schemas.iter().rev().find_map(|schema| schema.get("x-message")?.as_str());
@@ -171,10 +171,14 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// The schema objects on the way to a keyword, outermost first, `$ref` followed.
-    fn ancestors(&self, path: &str) -> Vec<&Value> {
-        let mut found = vec![self.text.as_ref()];
+    /// The schema objects on the way to a keyword, outermost first, `$ref` followed. Below a reference inside a schema with
+    /// an identifier of its own, the path begins at that schema.
+    fn ancestors(&self, path: &str, instance: &str) -> Vec<&Value> {
         let mut schema = self.text.as_ref();
+        if pointer::tokens(path).next().is_some_and(|token| schema.get(token).is_none()) {
+            schema = self.resource(instance);
+        }
+        let mut found = vec![schema];
         for token in pointer::tokens(path) {
             let next = match schema {
                 Value::Object(map) => map.get(&token),
@@ -195,6 +199,19 @@ impl<'a> Schema<'a> {
         }
         // The last object may be a keyword's own map, such as `properties`; the schema that holds the keyword is wanted.
         found
+    }
+
+    /// The innermost schema with an identifier of its own on the way to a value, or the whole.
+    fn resource(&self, instance: &str) -> &Value {
+        let (mut schema, mut resource) = (self.text.as_ref(), self.text.as_ref());
+        for token in pointer::tokens(instance) {
+            let Some(below) = child(resource, schema, &token) else { break };
+            schema = below;
+            if schema.get("$id").is_some() {
+                resource = schema;
+            }
+        }
+        resource
     }
 }
 

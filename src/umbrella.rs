@@ -8,15 +8,12 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::Stages;
-use crate::charts::Dependency;
+use crate::charts::{Dependency, UMBRELLA};
 use crate::embedded;
 use crate::finding::{Collect, backticked};
 use crate::pointer;
 use crate::write::{self, Document};
 use crate::yaml;
-
-/// The umbrella chart in this repository.
-const UMBRELLA: &str = "charts/floe-observability/";
 
 /// The umbrella chart of one selection.
 #[derive(Clone, Debug)]

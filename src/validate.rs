@@ -3,6 +3,7 @@
 //! where a secret belongs?
 
 mod policy;
+mod values;
 
 use std::borrow::Cow;
 
@@ -10,6 +11,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::Bundles;
+use crate::charts::{self, Dependency};
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::json::Json;
 use crate::merge::Merged;
@@ -69,6 +71,7 @@ pub fn validate(
     values: &Merged,
     policies: &[Policy],
 ) -> Result<Checked> {
+    let charts = &charts::declared(bundles)?;
     let mut found = Collect::default();
     let mut warnings = Vec::new();
     let documents: Vec<Document<'_>> =
@@ -78,9 +81,9 @@ pub fn validate(
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
     let mut first = Collect::default();
-    let schema = schemas(&documents, bundles, false, &mut first, &mut warnings)?;
+    let schema = schemas(&documents, bundles, charts, false, &mut first, &mut warnings)?;
     if !first.is_empty() {
-        schemas(&documents, bundles, true, &mut found, &mut warnings)?;
+        schemas(&documents, bundles, charts, true, &mut found, &mut warnings)?;
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
@@ -99,6 +102,7 @@ pub fn validate(
 fn schemas(
     documents: &[Document<'_>],
     bundles: &Bundles,
+    charts: &[Dependency],
     names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
@@ -110,18 +114,7 @@ fn schemas(
         let (schema, value) = match document.name {
             "collector.yaml" => (collector_schema(document, bundles, names, found, warnings)?, whole.clone()),
             "openlineage.yml" => (embedded::relevant("openlineage", &[whole], names)?, whole.clone()),
-            _ => {
-                // The charts' own keys are the charts' business; the umbrella's are ours.
-                for (key, value) in whole.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object()) {
-                    found.push(document.message(
-                        &pointer::join("", key),
-                        &format!("the values of a chart are a mapping, not `{value}`"),
-                    ));
-                }
-                let ours = bundles.platform.meta.umbrella.iter();
-                let ours: Value = ours.filter_map(|key| Some((key.clone(), whole.get(key)?.clone()))).collect();
-                (embedded::relevant("values", &[&ours], names)?, ours)
-            }
+            _ => values::schema(document, bundles, charts, names, found, warnings)?,
         };
         annotations(document, &schema, &value, found);
         properties.insert(document.name.to_owned(), schema);
