@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
-use crate::{digest, embedded, json, pointer, yaml};
+use crate::{archive, digest, embedded, json, pointer, yaml};
 
 /// The floe API that this engine implements.
 pub const FLOE_API: Version = Version::new(2, 0, 0);
@@ -24,6 +24,8 @@ const MAX_FILES: usize = 256;
 const MAX_TOTAL: usize = 8 << 20;
 /// The deepest folder in a bundle.
 const MAX_FOLDERS: usize = 8;
+/// The folder of a bundle's golden cases.
+pub const CASES: &str = "cases";
 
 /// The facts about a backend that no option changes: `bundle.yaml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -183,7 +185,7 @@ pub struct Bundle {
     pub meta: Meta,
     /// SHA-256 over the names and contents of all files, as `sha256:<hex>`.
     pub digest: String,
-    files: BTreeMap<String, Cow<'static, [u8]>>,
+    files: Files,
     built_in: bool,
 }
 
@@ -192,6 +194,11 @@ impl Bundle {
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         self.built_in
+    }
+
+    /// The files of the bundle, in the order of their names.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_ref()))
     }
 
     /// The text of a file of the bundle, if it has one of that name.
@@ -225,7 +232,7 @@ impl Bundle {
     }
 
     /// `schema` is left out for bundles that are built in: a test has checked them.
-    fn read(folder: String, files: BTreeMap<String, Cow<'static, [u8]>>, schema: Option<&Schema<'_>>) -> Result<Self> {
+    fn read(folder: String, files: Files, schema: Option<&Schema<'_>>) -> Result<Self> {
         let digest = match embedded::digest(&folder).filter(|_| schema.is_none()) {
             Some(digest) => digest.to_owned(),
             None => digest::digest(files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_ref()))),
@@ -335,18 +342,71 @@ impl Bundles {
 }
 
 /// Where bundles are found: those that are built in, then the folders of `--bundles`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Library {
-    folders: BTreeMap<(Kind, String), PathBuf>,
+    found: BTreeMap<(Kind, String), Source>,
+}
+
+/// The files of a bundle, by their path in its folder.
+pub type Files = BTreeMap<String, Cow<'static, [u8]>>;
+
+/// Where a bundle's files are.
+#[derive(Clone, Debug)]
+enum Source {
+    Folder(PathBuf),
+    Archive(String, Files),
+}
+
+impl Source {
+    /// The place as messages name it.
+    fn shown(&self) -> String {
+        match self {
+            Source::Folder(folder) => folder.display().to_string(),
+            Source::Archive(shown, _) => shown.clone(),
+        }
+    }
+}
+
+/// What a bundle has taken of the room that it may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    files: usize,
+    total: usize,
+}
+
+impl Limits {
+    /// Takes the room of one more file; an error if there is none.
+    pub fn take(&mut self, depth: usize, size: u64, name: &str) -> Result<()> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.files += 1;
+        self.total = self.total.saturating_add(size);
+        if depth > MAX_FOLDERS {
+            bail!("{name}: folders are nested deeper than {MAX_FOLDERS}");
+        }
+        if size > yaml::MAX_BYTES || self.total > MAX_TOTAL || self.files > MAX_FILES {
+            bail!(
+                "{name}: the bundle is too large: at most {MAX_FILES} files, {} bytes each and {MAX_TOTAL} together",
+                yaml::MAX_BYTES
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Library {
-    /// Looks which bundles the folders hold. A name that is there twice, or is built in, is an error.
+    /// Looks which bundles the folders and archives hold. A name that is there twice, or is built in, is an error.
     pub fn open(dirs: &[PathBuf]) -> Result<Self> {
-        let mut folders: BTreeMap<(Kind, String), PathBuf> = BTreeMap::new();
+        let mut library = Library::default();
         let mut found = Collect::default();
         for dir in dirs {
             let mut any = false;
+            if dir.is_file() {
+                for ((kind, name), files) in found.ok(archive::read(dir)).unwrap_or_default() {
+                    let shown = format!("{}/{kind}/{name}", dir.display());
+                    library.add(kind, &name, Source::Archive(shown, files), &mut found);
+                }
+                continue;
+            }
             if let Err(error) = fs::read_dir(dir) {
                 found.push(format!("--bundles {}: cannot be read: {error}", dir.display()));
                 continue;
@@ -364,24 +424,7 @@ impl Library {
                 names.sort();
                 for name in names {
                     any = true;
-                    let folder = parent.join(&name);
-                    if !is_id(&name) {
-                        found.push(format!(
-                            "{}: `{name}` cannot name a bundle: use a-z, 0-9 and single dashes, at most 40 characters",
-                            folder.display()
-                        ));
-                    } else if built_in(kind, &name) {
-                        found.push(format!(
-                            "{}: {kind}/{name} is built in, and a bundle never shadows another; rename the folder",
-                            folder.display()
-                        ));
-                    } else if let Some(other) = folders.insert((kind, name.clone()), folder.clone()) {
-                        found.push(format!(
-                            "{}: {kind}/{name} is also in {}; rename one",
-                            folder.display(),
-                            other.display()
-                        ));
-                    }
+                    library.add(kind, &name, Source::Folder(parent.join(&name)), &mut found);
                 }
             }
             if !any {
@@ -391,7 +434,30 @@ impl Library {
                 ));
             }
         }
-        found.finish(Library { folders })
+        found.finish(library)
+    }
+
+    /// The built-in bundles with one more, which may have the name of one of them, as its author works on it.
+    #[must_use]
+    pub fn with(kind: Kind, name: &str, folder: &Path) -> Self {
+        let mut library = Library::default();
+        library.found.insert((kind, name.to_owned()), Source::Folder(folder.to_owned()));
+        library
+    }
+
+    fn add(&mut self, kind: Kind, name: &str, source: Source, found: &mut Collect) {
+        let shown = source.shown();
+        if !is_id(name) {
+            found.push(format!(
+                "{shown}: `{name}` cannot name a bundle: use a-z, 0-9 and single dashes, at most 40 characters"
+            ));
+        } else if built_in(kind, name) {
+            found.push(format!(
+                "{shown}: {kind}/{name} is built in, and a bundle never shadows another; rename the folder"
+            ));
+        } else if let Some(other) = self.found.insert((kind, name.to_owned()), source) {
+            found.push(format!("{shown}: {kind}/{name} is also in {}; rename one", other.shown()));
+        }
     }
 
     /// The names of all bundles of a kind, sorted.
@@ -400,7 +466,7 @@ impl Library {
         let prefix = format!("templates/{kind}/");
         let mut names: Vec<String> = embedded::below(&prefix)
             .filter_map(|(path, _)| path[prefix.len()..].split_once('/').map(|(name, _)| name.to_owned()))
-            .chain(self.folders.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()))
+            .chain(self.found.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()))
             .collect();
         names.sort();
         names.dedup();
@@ -416,9 +482,13 @@ impl Library {
     }
 
     fn bundle(&self, kind: Kind, name: &str) -> Result<Option<Bundle>> {
-        if let Some(folder) = self.folders.get(&(kind, name.to_owned())) {
+        if let Some(source) = self.found.get(&(kind, name.to_owned())) {
             let schema = embedded::full_schema("bundle")?.with_late(Late::Never);
-            return Bundle::read(folder.display().to_string(), read_folder(folder)?, Some(&schema)).map(Some);
+            let files = match source {
+                Source::Folder(folder) => read_folder(folder)?,
+                Source::Archive(_, files) => files.clone(),
+            };
+            return Bundle::read(source.shown(), files, Some(&schema)).map(Some);
         }
         if built_in(kind, name) {
             return embedded_bundle(&format!("templates/{kind}/{name}")).map(Some);
@@ -427,7 +497,8 @@ impl Library {
     }
 }
 
-fn built_in(kind: Kind, name: &str) -> bool {
+/// Whether a bundle of this name is a part of the program.
+pub(crate) fn built_in(kind: Kind, name: &str) -> bool {
     embedded::file(&format!("templates/{kind}/{name}/bundle.yaml")).is_some()
 }
 
@@ -439,27 +510,20 @@ fn embedded_bundle(folder: &str) -> Result<Bundle> {
 }
 
 /// Reads every file of a bundle's folder; nothing outside it, by whatever way it is named.
-fn read_folder(folder: &Path) -> Result<BTreeMap<String, Cow<'static, [u8]>>> {
-    let parent = folder.parent().and_then(Path::parent).unwrap_or(folder);
+fn read_folder(folder: &Path) -> Result<Files> {
+    let above = folder.parent().and_then(Path::parent).unwrap_or(folder);
+    let parent = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     let root = folder.canonicalize().with_context(|| format!("{}: cannot be read", folder.display()))?;
     let home = parent.canonicalize().with_context(|| format!("{}: cannot be read", parent.display()))?;
     if !root.starts_with(&home) {
         bail!("{}: the bundle is a link out of {}; copy it there", folder.display(), parent.display());
     }
     let mut files = BTreeMap::new();
-    let mut total = 0;
-    walk(&root, &root, folder, 0, &mut files, &mut total)?;
+    walk(&root, &root, folder, 0, &mut files, &mut Limits::default())?;
     Ok(files)
 }
 
-fn walk(
-    root: &Path,
-    at: &Path,
-    shown: &Path,
-    depth: usize,
-    files: &mut BTreeMap<String, Cow<'static, [u8]>>,
-    total: &mut usize,
-) -> Result<()> {
+fn walk(root: &Path, at: &Path, shown: &Path, depth: usize, files: &mut Files, limits: &mut Limits) -> Result<()> {
     if depth > MAX_FOLDERS {
         bail!("{}: folders are nested deeper than {MAX_FOLDERS}", shown.display());
     }
@@ -474,21 +538,16 @@ fn walk(
             bail!("{}/{name}: a link to a folder; put the folder itself there", shown.display());
         }
         if path.is_dir() {
-            walk(root, &path, shown, depth + 1, files, total)?;
+            // The bundle's own golden cases are no part of it: what they expect holds its digest.
+            if name != CASES {
+                walk(root, &path, shown, depth + 1, files, limits)?;
+            }
             continue;
         }
         if !real.is_file() {
             bail!("{}/{name}: not a plain file", shown.display());
         }
-        let size = usize::try_from(real.metadata()?.len()).unwrap_or(usize::MAX);
-        *total = total.saturating_add(size);
-        if size > yaml::MAX_BYTES || *total > MAX_TOTAL || files.len() == MAX_FILES {
-            bail!(
-                "{}/{name}: the bundle is too large: at most {MAX_FILES} files, {} bytes each and {MAX_TOTAL} together",
-                shown.display(),
-                yaml::MAX_BYTES
-            );
-        }
+        limits.take(depth, real.metadata()?.len(), &format!("{}/{name}", shown.display()))?;
         files.insert(name, Cow::Owned(fs::read(&real)?));
     }
     Ok(())

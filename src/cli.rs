@@ -50,6 +50,7 @@ struct Line {
 #[derive(Clone, Debug, Subcommand)]
 #[allow(missing_docs, reason = "the comment of each one's flags is its help")]
 pub enum Command {
+    Bundle(command::bundle::Bundle),
     Diff(Box<command::diff::Diff>),
     Explain(Box<command::explain::Explain>),
     List(command::list::List),
@@ -128,9 +129,13 @@ pub struct Request {
     #[arg(long, value_name = "KEY=JSON")]
     pub set_json: Vec<String>,
 
-    /// Folder of further bundles (`telemetry/NAME/`, `lineage/NAME/`); may be given several times
+    /// Folder or archive of further bundles (`telemetry/NAME/`, `lineage/NAME/`); may be given several times
     #[arg(long, value_name = "DIR")]
     pub bundles: Vec<PathBuf>,
+
+    /// Digests that further bundles must have [default: bundles.lock beside the first manifest, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
 
     /// Folder of an organisation's policies (all.json, development.json, production.json), over the profile's; may be
     /// given several times

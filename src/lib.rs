@@ -3,6 +3,7 @@
 //!
 //! [`run`] is the path of the data. Each stage is a module, and no stage imports a later one.
 
+pub mod archive;
 pub mod bind;
 pub mod bundle;
 pub mod charts;
@@ -15,6 +16,7 @@ pub mod finding;
 pub mod given;
 pub mod golden;
 pub mod json;
+pub mod lock;
 pub mod merge;
 pub mod options;
 pub mod pointer;
@@ -95,6 +97,7 @@ pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let plan = select::select(request)?;
     let policies = policy::read(&request.policies, &plan.profile)?;
     let bundles = bundle::read(library, &plan)?;
+    lock::verify(&bundles.backends, request)?;
     let charts = charts::declared(&bundles)?;
     let options = options::resolve(&bundles, &plan)?;
     let rendered = render::render(&renderer, &bundles, &options, &plan)?;

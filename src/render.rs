@@ -28,6 +28,9 @@ const FUEL: u64 = 50_000;
 const RECURSION: usize = 32;
 /// The most bytes that one template may write.
 const MAX_OUTPUT: usize = yaml::MAX_BYTES;
+/// What the templates of a bundle see, besides filters.
+pub const CONTEXT: [&str; 9] =
+    ["options", "id", "environment", "profile", "collector", "secrets", "files", "component", "service"];
 /// What stands around the number of a token. Templates may not hold either.
 const OPEN: char = '\u{E0F0}';
 const CLOSE: char = '\u{E0F1}';
@@ -232,6 +235,19 @@ impl Renderer {
             ));
         });
         found.finish(Some(fragment))
+    }
+
+    /// The names that a template uses and does not define, with the keys below them: `options.db.host`.
+    pub fn undeclared(&self, path: &str, source: &str) -> Result<Vec<String>> {
+        let template = self
+            .environment
+            .template_from_named_str(path, source)
+            .map_err(|error| explain_jinja(&error, path, source))?;
+        let known = |name: &str| self.environment.globals().any(|(global, _)| global == name);
+        let mut names: Vec<String> =
+            template.undeclared_variables(true).into_iter().filter(|name| !known(name)).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// What a template said when it refused to go on.

@@ -1,5 +1,6 @@
 //! The subcommands. Each is a module with its flags and what it does; all of them stand on the stages of [`crate::run`].
 
+pub mod bundle;
 pub mod console;
 pub mod diff;
 pub mod explain;
@@ -19,6 +20,7 @@ use crate::cli::Command;
 /// Runs a subcommand; what it prints goes to `out`, what a user should know to `err`. Returns the exit code.
 pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
     match command {
+        Command::Bundle(bundle) => bundle.run(out),
         Command::Diff(diff) => diff.run(out, err),
         Command::Explain(explain) => explain.run(out),
         Command::List(list) => list.run(out),

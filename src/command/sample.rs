@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::bundle::{self, Library};
 use crate::cli::Request;
-use crate::describe::OptionFacts;
+use crate::describe::{self, OptionFacts};
 use crate::options;
 use crate::select::{self, Kind};
 
@@ -34,6 +34,16 @@ impl Sample {
     /// The options as flags would set them.
     pub(super) fn flags(&self, kind: Kind) -> Vec<String> {
         self.0.iter().map(|(name, value)| format!("{kind}.{name}={value}")).collect()
+    }
+
+    /// What a message says of them.
+    pub(super) fn describe(&self) -> String {
+        if self.0.is_empty() {
+            return "with the defaults".to_owned();
+        }
+        let set: Vec<String> =
+            self.0.iter().map(|(name, value)| format!("{name}={}", describe::plain(value))).collect();
+        format!("with `{}`", set.join(", "))
     }
 }
 
@@ -69,13 +79,39 @@ impl Subject<'_> {
         }
         let others = || {
             let free = facts.iter().filter(|one| !sample.0.iter().any(|(name, _)| *name == one.name));
-            free.filter_map(|one| Some((one.name.as_str(), candidates(one).into_iter().next()?)))
+            free.map(|one| (one.name.as_str(), candidates(one)))
         };
-        let single = others().map(|(name, value)| sample.with(name, &value)).find(|more| self.accepts(more).is_ok());
+        let pairs = others().flat_map(|(name, values)| values.into_iter().map(move |value| (name, value)));
+        let single = pairs.map(|(name, value)| sample.with(name, &value)).find(|more| self.accepts(more).is_ok());
         single.or_else(|| {
-            let all = others().fold(sample.clone(), |all, (name, value)| all.with(name, &value));
+            let first = others().filter_map(|(name, values)| Some((name, values.into_iter().next()?)));
+            let all = first.fold(sample.clone(), |all, (name, value)| all.with(name, &value));
             self.accepts(&all).ok().map(|()| all)
         })
+    }
+
+    /// The base, and each option at each of its examples; a refused example is a finding.
+    pub(super) fn all(
+        &self,
+        facts: &[OptionFacts],
+        refused: &mut impl FnMut(&str, &Value, String),
+    ) -> Result<Vec<Sample>> {
+        let base = self.base(facts)?;
+        let mut samples = vec![base.clone()];
+        for one in facts {
+            for value in candidates(one) {
+                let sample = base.with(&one.name, &value);
+                match self.completed(&sample, facts) {
+                    Some(more) if !samples.contains(&more) => samples.push(more),
+                    Some(_) => {}
+                    None => {
+                        let error = self.accepts(&sample).err();
+                        refused(&one.name, &value, error.map_or_else(String::new, |error| format!("{error:#}")));
+                    }
+                }
+            }
+        }
+        Ok(samples)
     }
 }
 

@@ -33,6 +33,15 @@ pub(super) fn options_at(template: &str, line: usize, place: Place) -> Vec<Strin
     names
 }
 
+/// Every option that a template names.
+pub(super) fn all_options(template: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for expression in between(template, "{{", "}}").into_iter().chain(between(template, "{%", "%}")) {
+        collect(expression, &aliases(template), 0, &mut names);
+    }
+    names
+}
+
 /// The conditions of the blocks that are open where a line begins.
 fn conditions(template: &str, line: usize) -> Vec<&str> {
     let mut open: Vec<Vec<&str>> = Vec::new();

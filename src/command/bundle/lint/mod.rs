@@ -1,0 +1,106 @@
+//! `bundle lint`: everything about a bundle that can be known without deploying it.
+
+mod files;
+mod options;
+mod patterns;
+mod samples;
+mod templates;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::Value;
+
+use super::Own;
+use crate::bundle::{Bundle, Library, built_in};
+use crate::describe::{self, OptionFacts};
+use crate::finding::Collect;
+use crate::select::Kind;
+use crate::write;
+
+/// Finds what is wrong with a bundle, and renders it with each option's examples
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  floe-render bundle lint ours/telemetry/acme\n\nThen: floe-render bundle test DIR")]
+pub(super) struct Lint {
+    /// Folder of the bundle
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+impl Lint {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
+        let own = Own::at(&self.folder)?;
+        let bundle = own.library.get(own.kind, &own.name)?;
+        let subject = Linted::new(own.kind, &own.name, &bundle)?;
+        let mut found = Collect::default();
+        // One that is built in may be looked at too, by those who keep it.
+        let same = Library::default().get(own.kind, &own.name).is_ok_and(|other| other.digest == bundle.digest);
+        if built_in(own.kind, &own.name) && !same {
+            found.push(format!(
+                "{}: {} is built in, and a bundle never shadows another; rename the folder",
+                bundle.folder,
+                own.label()
+            ));
+        }
+        files::check(&subject, &mut found);
+        options::check(&subject, &mut found);
+        // What no template can render need not be told of each rendering again.
+        let rendered = match found.ok(templates::check(&subject)) {
+            Some(()) => samples::check(&subject, &own.library, &mut found),
+            None => 0,
+        };
+        found.finish(())?;
+        let text = format!(
+            "{}: {} {} is in order; it renders with its defaults and {} of its examples\n",
+            bundle.folder,
+            own.label(),
+            bundle.meta.version,
+            rendered.saturating_sub(1)
+        );
+        write::print_text(&text, out)?;
+        Ok(0)
+    }
+}
+
+/// A bundle that is looked at.
+struct Linted<'a> {
+    kind: Kind,
+    name: &'a str,
+    bundle: &'a Bundle,
+    schema: Value,
+    options: Vec<OptionFacts>,
+    /// The templates, by file.
+    templates: Vec<(&'a str, &'a str)>,
+}
+
+/// How the files of templates end.
+const TEMPLATE: &str = ".yaml.j2";
+
+impl<'a> Linted<'a> {
+    fn new(kind: Kind, name: &'a str, bundle: &'a Bundle) -> Result<Self> {
+        let schema = describe::options_schema(bundle)?.unwrap_or_default();
+        let templates = bundle
+            .files()
+            .filter(|(file, _)| file.ends_with(TEMPLATE))
+            .map(|(file, _)| Ok((file, bundle.text(file)?.unwrap_or_default())))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Linted { kind, name, options: describe::options(&schema), bundle, schema, templates })
+    }
+
+    /// `file:line` of the first line that holds a text; the file alone where none does.
+    fn place(&self, file: &str, text: &str) -> String {
+        let source = self.bundle.text(file).ok().flatten().unwrap_or_default();
+        let path = format!("{}/{file}", self.bundle.folder);
+        match source.lines().position(|line| line.contains(text)) {
+            Some(index) => format!("{path}:{}", index + 1),
+            None => path,
+        }
+    }
+
+    /// Whether a template holds a text.
+    fn in_templates(&self, text: &str) -> bool {
+        self.templates.iter().any(|(_, source)| source.contains(text))
+    }
+}

@@ -1,0 +1,73 @@
+//! `bundle`: to write, check, test and share a bundle.
+
+mod lint;
+mod lock;
+mod new;
+mod pack;
+mod test;
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::bundle::Library;
+use crate::select::Kind;
+
+/// Writes, checks, tests and packs bundles of your own
+#[derive(Clone, Debug, Args)]
+pub struct Bundle {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    New(new::New),
+    Lint(lint::Lint),
+    Test(test::Test),
+    Pack(pack::Pack),
+    Lock(lock::Lock),
+}
+
+impl Bundle {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
+        match &self.command {
+            Command::New(new) => new.run(out),
+            Command::Lint(lint) => lint.run(out),
+            Command::Test(test) => test.run(out),
+            Command::Pack(pack) => pack.run(out),
+            Command::Lock(lock) => lock.run(out),
+        }
+    }
+}
+
+/// A bundle that its author works on.
+struct Own {
+    kind: Kind,
+    name: String,
+    library: Library,
+}
+
+impl Own {
+    /// The bundle of a folder `…/telemetry/<name>` or `…/lineage/<name>`.
+    fn at(folder: &Path) -> Result<Self> {
+        let shown = folder.display();
+        let real = folder.canonicalize().with_context(|| format!("{shown}: cannot be read"))?;
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let parent = real.parent().map(name).unwrap_or_default();
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == parent) else {
+            bail!(
+                "{shown}: the folder of a bundle is called telemetry/<name> or lineage/<name>; \
+                 `floe-render bundle new telemetry NAME` makes one"
+            );
+        };
+        let name = name(&real);
+        Ok(Own { kind, library: Library::with(kind, &name, folder), name })
+    }
+
+    fn label(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+}
