@@ -103,6 +103,8 @@ pub struct Plan {
     pub profile: String,
     /// Kubernetes namespace of the release.
     pub namespace: Option<String>,
+    /// Where the jobs run, `{}` or `{"namespaces": […]}`.
+    pub workloads: Value,
     /// The lineage namespace that overrides the bundles' strategies.
     pub lineage_namespace: Option<String>,
     /// Options of the platform layer.
@@ -177,6 +179,7 @@ pub fn select(request: &Request) -> Result<Plan> {
         profile,
         environment,
         namespace: render.text("/namespace").map(str::to_owned),
+        workloads: render.get("/workloads").cloned().unwrap_or_else(|| Value::Object(Map::new())),
         lineage_namespace: render.text("/lineage_namespace").map(str::to_owned),
         collector: render.part("/collector"),
         patches: render.part("/patches"),
@@ -568,6 +571,14 @@ fn check_render(render: &mut Given) -> Result<()> {
     for problem in schema.problems(render.value()) {
         let place = render.origin(&problem.pointer).map_or("render", |origin| &origin.place);
         found.push(format!("{place}: `render.{}`: {}", pointer::dotted(&problem.pointer), problem.message));
+    }
+    let namespaces = render.get("/workloads/namespaces").and_then(Value::as_array);
+    if namespaces.is_some_and(|all| !all.is_empty()) && render.text("/namespace").is_none() {
+        let place = render.origin("/workloads/namespaces").map_or("render", |origin| &origin.place);
+        found.push(format!(
+            "{place}: `render.workloads.namespaces`: jobs in other namespaces reach addresses only that hold the \
+             release's: set `render.namespace`, or -n"
+        ));
     }
     found.finish(())
 }

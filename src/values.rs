@@ -79,7 +79,8 @@ fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Pl
                 "egress": bound.workload.egress,
             },
             "secrets": secrets,
-        }
+        },
+        "workloads": plan.workloads,
     });
     render::platform(renderer, bundles, options, plan, "values.yaml.j2", &more)?
         .context("templates/platform: the platform layer needs a values.yaml.j2")
