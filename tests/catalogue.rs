@@ -86,6 +86,7 @@ fn catalogue() -> String {
             let keys: Vec<String> = meta
                 .variables
                 .iter()
+                .filter(|(_, variable)| variable.secret.is_none())
                 .map(|(_, variable)| (variable.key.as_str(), variable.option.is_some()))
                 .map(|(key, plain)| if plain { format!("`{key}` (or the option)") } else { format!("`{key}`") })
                 .chain(meta.files.iter().map(|(_, file)| format!("file `{}`", file.key)))
@@ -107,7 +108,11 @@ fn catalogue() -> String {
                 write!(text, "| option | takes | default | |\n|---|---|---|---|\n{rows}").unwrap();
             }
             for (variable, about) in meta.variables.iter() {
-                write!(text, "\n- `{variable}`: {}", about.about).unwrap();
+                let of = about
+                    .secret
+                    .as_ref()
+                    .map_or_else(String::new, |option| format!(" Key `{}` of `{option}`.", about.key));
+                write!(text, "\n- `{variable}`: {}{of}", about.about).unwrap();
             }
             let checks = checks(&folder);
             if checks.is_empty() {
