@@ -51,6 +51,7 @@ struct Line {
 #[allow(missing_docs, reason = "the comment of each one's flags is its help")]
 pub enum Command {
     Bundle(command::bundle::Bundle),
+    Check(Box<command::check::Check>),
     Diff(Box<command::diff::Diff>),
     Explain(Box<command::explain::Explain>),
     List(command::list::List),

@@ -1,6 +1,7 @@
 //! The subcommands. Each is a module with its flags and what it does; all of them stand on the stages of [`crate::run`].
 
 pub mod bundle;
+pub mod check;
 pub mod console;
 pub mod diff;
 pub mod explain;
@@ -21,6 +22,7 @@ use crate::cli::Command;
 pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
     match command {
         Command::Bundle(bundle) => bundle.run(out),
+        Command::Check(check) => check.run(out, err),
         Command::Diff(diff) => diff.run(out, err),
         Command::Explain(explain) => explain.run(out),
         Command::List(list) => list.run(out),
