@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use floe_render::bundle::Meta;
 use floe_render::describe::{self, OptionFacts};
@@ -61,15 +62,28 @@ fn options(schema: &Value, rows: &mut String) {
     }
 }
 
-/// The checks of a bundle, as its template writes them: one line for each connection.
-fn checks(folder: &str) -> Vec<String> {
-    let text =
-        embedded::file(&format!("{folder}/connections.yaml.j2")).map(|bytes| std::str::from_utf8(bytes).unwrap());
-    text.unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.trim_start_matches(['-', ' ']).strip_prefix("check: "))
-        .map(|check| format!("`{}`", cell(check)))
-        .collect()
+/// What `check` tries for a bundle with no option set, as the program itself says; variables have a list of their own.
+fn checks(kind: &str, name: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_floe-render"))
+        .args(["check", &format!("--{kind}"), name, "--offline", "--format", "json"])
+        .env_clear()
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{kind}/{name}: {}", String::from_utf8_lossy(&output.stderr)));
+    let checks: Vec<String> = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| !["variable", "file"].contains(&one["kind"].as_str().unwrap()))
+        .map(
+            |one| {
+                if one["kind"] == "none" { "none: there is nothing to reach".to_owned() } else { code(&one["check"]) }
+            },
+        )
+        .collect();
+    assert!(!checks.is_empty(), "{kind}/{name}: has no check, and no reason why");
+    checks.join(", ")
 }
 
 fn catalogue() -> String {
@@ -79,7 +93,7 @@ fn catalogue() -> String {
     );
     for kind in KINDS {
         write!(text, "\n## {}{}\n\n", kind[..1].to_uppercase(), &kind[1..]).unwrap();
-        text.push_str("| bundle | backend | hosting | signals | Secret keys |\n|---|---|---|---|---|\n");
+        text.push_str("| bundle | backend | hosting | signals | Secret keys | checks, with no option set |\n|---|---|---|---|---|---|\n");
         for name in folders(kind) {
             let meta = meta(&format!("templates/{kind}/{name}"));
             let signals = if kind == "telemetry" { meta.signals.join(", ") } else { "lineage".to_owned() };
@@ -93,7 +107,14 @@ fn catalogue() -> String {
                 .collect();
             let link = format!("[{name}](../templates/{kind}/{name}/README.md)");
             let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(", ") };
-            writeln!(text, "| {link} | {} | {} | {signals} | {keys} |", cell(&meta.title), meta.hosting).unwrap();
+            writeln!(
+                text,
+                "| {link} | {} | {} | {signals} | {keys} | {} |",
+                cell(&meta.title),
+                meta.hosting,
+                checks(kind, &name)
+            )
+            .unwrap();
         }
         for name in folders(kind) {
             let folder = format!("templates/{kind}/{name}");
@@ -114,12 +135,7 @@ fn catalogue() -> String {
                     .map_or_else(String::new, |option| format!(" Key `{}` of `{option}`.", about.key));
                 write!(text, "\n- `{variable}`: {}{of}", about.about).unwrap();
             }
-            let checks = checks(&folder);
-            if checks.is_empty() {
-                text.push_str("\nNothing to check.\n");
-            } else {
-                write!(text, "\n\nChecks: {}\n", checks.join(", ")).unwrap();
-            }
+            text.push('\n');
             let charts: Vec<String> = meta.charts.iter().map(|(chart, it)| format!("{chart} {}", it.version)).collect();
             if !charts.is_empty() {
                 write!(text, "\nCharts: {}\n", charts.join(", ")).unwrap();

@@ -243,7 +243,13 @@ fn run(arguments: &[String], files: &BTreeMap<String, String>, dir: &Path, into:
         fs::write(dir.join(file), &output.stdout).unwrap();
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("exit code {:?}\n{stderr}", output.status.code())) }
+    // With no variable set there is nothing that `check` could send, and it says so.
+    let told = arguments[0] == "check" && [Some(4), Some(5)].contains(&output.status.code()) && stderr.is_empty();
+    if output.status.success() || told {
+        Ok(())
+    } else {
+        Err(format!("exit code {:?}\n{stderr}", output.status.code()))
+    }
 }
 
 /// The anchor of a heading.

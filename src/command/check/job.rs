@@ -115,28 +115,62 @@ fn job(check: &Check, made: &Stages, variables: &[Variable], files: &Files) -> R
     }))
 }
 
-/// The files that the collector and the workloads mount from Secrets, at the same places.
+/// The files that the collector and the workloads mount from Secrets, at the same places. What both mount in one folder is
+/// one volume here.
 fn mounted(made: &Stages) -> Result<(Vec<Value>, Vec<Value>)> {
-    let bound = [&made.bound.collector, &made.bound.workload];
-    let mounts: Vec<Value> = bound.iter().flat_map(|binding| binding.mounts.clone()).collect();
-    for (index, mount) in mounts.iter().enumerate() {
-        if mounts[..index].iter().any(|other| other["mountPath"] == mount["mountPath"]) {
-            bail!(
-                "--job: a telemetry and a lineage backend both mount files at {}, which one pod cannot; give one selection another `name`",
-                mount["mountPath"].as_str().unwrap_or_default()
-            );
+    let mut folders: Vec<(Value, Vec<Value>)> = Vec::new();
+    for binding in [&made.bound.collector, &made.bound.workload] {
+        for mount in &binding.mounts {
+            let Some(volume) = binding.volumes.iter().find(|volume| volume["name"] == mount["name"]) else { continue };
+            let index =
+                folders.iter().position(|(other, _)| other["mountPath"] == mount["mountPath"]).unwrap_or_else(|| {
+                    folders.push((mount.clone(), Vec::new()));
+                    folders.len() - 1
+                });
+            for source in sources(volume) {
+                add_source(&mut folders[index].1, source).with_context(|| {
+                    format!(
+                        "--job: the collector and the workloads mount different files at {}, which one pod cannot; give one \
+                         selection another `name`",
+                        mount["mountPath"].as_str().unwrap_or_default()
+                    )
+                })?;
+            }
         }
     }
-    let mut volumes: Vec<Value> = bound.iter().flat_map(|binding| binding.volumes.clone()).collect();
-    for volume in &mut volumes {
-        if let Some(secret) = volume.get_mut("secret") {
-            secret["optional"] = true.into();
-        }
-        for source in volume.pointer_mut("/projected/sources").and_then(Value::as_array_mut).into_iter().flatten() {
-            source["secret"]["optional"] = true.into();
-        }
+    let volume =
+        |(mount, sources): &(Value, Vec<Value>)| json!({"name": mount["name"], "projected": {"sources": sources}});
+    Ok((folders.iter().map(volume).collect(), folders.into_iter().map(|(mount, _)| mount).collect()))
+}
+
+/// The Secrets of a volume as sources of a projected one. Optional, as the variables are.
+fn sources(volume: &Value) -> Vec<Value> {
+    let source = |name: &Value, items: &Value| json!({"secret": {"name": name, "items": items, "optional": true}});
+    match volume.get("secret") {
+        Some(secret) => vec![source(&secret["secretName"], &secret["items"])],
+        None => volume["projected"]["sources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| source(&one["secret"]["name"], &one["secret"]["items"]))
+            .collect(),
     }
-    Ok((volumes, mounts))
+}
+
+/// Adds a source, unless it is there. Two that put different things in one place are refused.
+fn add_source(all: &mut Vec<Value>, source: Value) -> Result<()> {
+    if all.contains(&source) {
+        return Ok(());
+    }
+    let paths = |source: &Value| -> Vec<Value> {
+        source["secret"]["items"].as_array().into_iter().flatten().map(|item| item["path"].clone()).collect()
+    };
+    let own = paths(&source);
+    if all.iter().flat_map(paths).any(|path| own.contains(&path)) {
+        bail!("two Secrets give one file");
+    }
+    all.push(source);
+    Ok(())
 }
 
 /// The command line of the check, with the mounted files in place of the local ones.

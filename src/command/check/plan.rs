@@ -216,8 +216,8 @@ impl Scope<'_> {
                 let name = format!("empty export of {otlp} by {id}");
                 Draft { what: Err(Not(Answer::skipped(gone))), ..plain("otlp", name, What::Answers) }
             }
-            Check::Tls { tls: true } => plain("tls", format!("TLS to {url}"), What::Connect { tls: true }),
-            Check::Tls { tls: false } => plain("tcp", format!("TCP to {url}"), What::Connect { tls: false }),
+            Check::Tls { tls: true } => plain("tls", format!("TLS to {}", bare(url)), What::Connect { tls: true }),
+            Check::Tls { tls: false } => plain("tcp", format!("TCP to {}", bare(url)), What::Connect { tls: false }),
             Check::Aws { aws } => plain("aws", format!("AWS {aws} at {url}"), What::Answers),
         }
     }
@@ -351,6 +351,11 @@ fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     // A reference holds no slash.
     url[start..].find(['/', '?']).map_or(url, |end| &url[..start + end])
+}
+
+/// A URL without a scheme that says nothing.
+fn bare(url: &str) -> &str {
+    url.strip_prefix("tcp://").unwrap_or(url)
 }
 
 /// Where an export goes when no exporter says so: the collector appends this path to an HTTP endpoint.

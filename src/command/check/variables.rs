@@ -11,6 +11,9 @@ use crate::reference::{self, Part};
 use crate::select::{Kind, Plan};
 use crate::{Stages, pointer};
 
+/// What does not belong to a selection.
+const PLATFORM: &str = "platform";
+
 /// A variable that may be referred to, and where its value stands in the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Variable {
@@ -30,9 +33,15 @@ impl Variable {
         !self.used_by.is_empty() || sent.contains(&self.name)
     }
 
-    /// Whether only a chart reads it, from the Secret.
-    fn is_the_charts(&self) -> bool {
-        self.used_by == ["chart"]
+    /// Why nothing here needs a value: a chart reads it from the Secret, or it is between jobs and the collector.
+    fn only_in_cluster(&self) -> Option<&'static str> {
+        if self.used_by == ["chart"] {
+            Some("only the chart reads it")
+        } else if self.backend == PLATFORM {
+            Some("only the cluster needs it")
+        } else {
+            None
+        }
     }
 
     /// Where the value stands in the cluster.
@@ -59,46 +68,60 @@ impl Variable {
     }
 }
 
-/// Every variable that the selections and the user declare.
+/// Every variable that the selections, the user and the platform layer declare.
 pub(super) fn declared(made: &Stages) -> Vec<Variable> {
-    let used_by = |name: &str| -> Vec<&'static str> {
-        made.bound.secrets.iter().find(|one| one.what == name).map(|one| one.used_by.clone()).unwrap_or_default()
-    };
     let mut variables: Vec<Variable> = Vec::new();
     for backend in &made.bundles.backends {
         for (name, variable) in backend.bundle.meta.variables.iter() {
-            let own = backend.variable(name);
-            if variables.iter().any(|one| one.name == own) {
-                continue;
-            }
             let selection = &backend.selection;
             let at = || address(&made.plan, selection.kind, &selection.id);
-            let flag = variable.option.as_ref().map(|option| format!("--set {}.{option}=…", at()));
             variables.push(Variable {
-                used_by: used_by(&own),
-                name: own,
+                name: backend.variable(name),
                 backend: backend.label(),
                 about: Some(variable.about.clone()),
-                flag,
-                secret: backend.selection.secret.name.clone(),
+                flag: variable.option.as_ref().map(|option| format!("--set {}.{option}=…", at())),
+                secret: selection.secret.name.clone(),
                 key: backend.secret_key(name, variable).to_owned(),
+                used_by: Vec::new(),
             });
         }
     }
     for one in &made.plan.variables {
-        if !variables.iter().any(|other| other.name == one.variable) {
-            variables.push(Variable {
-                name: one.variable.clone(),
-                backend: "render.variables".to_owned(),
-                about: None,
-                flag: None,
-                secret: one.name.clone(),
-                key: one.key.clone(),
-                used_by: used_by(&one.variable),
-            });
-        }
+        variables.push(Variable {
+            name: one.variable.clone(),
+            backend: "render.variables".to_owned(),
+            about: None,
+            flag: None,
+            secret: one.name.clone(),
+            key: one.key.clone(),
+            used_by: Vec::new(),
+        });
     }
-    variables
+    for (name, variable) in made.bundles.platform.meta.variables.iter() {
+        variables.push(Variable {
+            name: name.to_owned(),
+            backend: PLATFORM.to_owned(),
+            about: Some(variable.about.clone()),
+            flag: None,
+            secret: String::new(),
+            key: variable.key.clone(),
+            used_by: Vec::new(),
+        });
+    }
+    let mut unique: Vec<Variable> = Vec::new();
+    for mut variable in variables {
+        if unique.iter().any(|one| one.name == variable.name) {
+            continue;
+        }
+        // An option may name another Secret than the connection's.
+        if let Some(bound) = made.bound.secrets.iter().find(|one| one.what == variable.name) {
+            variable.secret.clone_from(&bound.name);
+            variable.key.clone_from(&bound.key);
+            variable.used_by.clone_from(&bound.used_by);
+        }
+        unique.push(variable);
+    }
+    unique
 }
 
 /// A selection as `--set` addresses it.
@@ -120,7 +143,7 @@ pub(super) fn steps(made: &Stages, variables: &[Variable], environment: &Environ
             made.bundles.backends.iter().find(|backend| {
                 file.what.starts_with(&format!("{}/", crate::render::mount_path(&backend.selection.id)))
             });
-        let label = backend.map_or_else(String::new, crate::bundle::Backend::label);
+        let label = backend.map_or_else(|| PLATFORM.to_owned(), crate::bundle::Backend::label);
         let entry = Entry::new(label, "file", format!("file {}", file.what));
         steps.push(Step { entry, act: Act::Known(mounted(file, environment.in_cluster())) });
     }
@@ -135,10 +158,10 @@ fn answer(made: &Stages, variable: &Variable, environment: &Environment) -> Answ
         Answer::credential(Stage::Environment, message)
     };
     match environment.state(&variable.name) {
-        State::Unset if variable.is_the_charts() && !inside => {
-            Answer::skipped(format!("only the chart reads it, from {}", variable.place()))
-        }
-        State::Unset => missing("is not set"),
+        State::Unset => match variable.only_in_cluster() {
+            Some(why) if !inside => Answer::skipped(format!("{why}, from {}", variable.place())),
+            _ => missing("is not set"),
+        },
         State::Empty => missing("is set to nothing"),
         State::Unusable(why) => {
             let again = if inside {
