@@ -609,10 +609,11 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
         .map(|fragment| (*fragment, fragment.doc.to_value()))
         .filter(|(_, value)| !value.as_object().is_some_and(Map::is_empty))
         .collect();
-    let schema = embedded::schema("connections", &given.iter().map(|(_, value)| value).collect::<Vec<_>>())?;
+    let values: Vec<&Value> = given.iter().map(|(_, value)| value).collect();
+    let problems = embedded::problems("connections", &values)?;
     let (mut collector, mut workload) = (Vec::new(), Vec::new());
-    for (fragment, value) in given {
-        for problem in schema.problems(&value) {
+    for ((fragment, value), problems) in given.iter().zip(problems) {
+        for problem in problems {
             let place = fragment.place(fragment.doc.nearest(&problem.pointer));
             found.push(format!("{place}: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));
         }

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::json::Json;
-use crate::schema::{self, Schema};
+use crate::plain;
+use crate::schema::{self, Problem, Schema};
 
 use generated::{DIGESTS, FILES, SCHEMAS};
 
@@ -59,6 +60,12 @@ pub fn schema_tree(name: &str) -> Option<&'static Json> {
     })
 }
 
+/// The schema of a component's body, by section and type.
+#[must_use]
+pub fn component(section: &str, kind: &str) -> Option<&'static Json> {
+    schema_tree(&format!("collector/{section}/{kind}"))
+}
+
 /// The names of our JSON files in a folder below `schemas/`.
 pub fn schemas_below(folder: &str) -> impl Iterator<Item = &'static str> + use<> {
     let prefix = format!("schemas/{folder}/");
@@ -86,6 +93,16 @@ pub fn relevant(name: &str, values: &[&Value], names: bool) -> Result<Value> {
 /// A JSON Schema of ours, compiled as far as it matters to some values.
 pub fn schema(name: &str, values: &[&Value]) -> Result<Schema<'static>> {
     Schema::compile(Cow::Owned(relevant(name, values, true)?), &format!("schemas/{name}.schema.json"))
+}
+
+/// What a JSON Schema of ours finds wrong with each of some values, which may hold references.
+pub fn problems(name: &str, values: &[&Value]) -> Result<Vec<Vec<Problem>>> {
+    let root = tree(name)?;
+    if values.iter().all(|value| plain::is_right(root, value)) {
+        return Ok(vec![Vec::new(); values.len()]);
+    }
+    let schema = schema(name, values)?;
+    Ok(values.iter().map(|value| schema.problems(value)).collect())
 }
 
 /// A JSON Schema of ours, compiled whole, for any number of values.

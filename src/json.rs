@@ -178,3 +178,19 @@ impl Json {
         }
     }
 }
+
+/// A value as static data; a test may leak it.
+#[cfg(test)]
+pub(crate) fn leaked(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(number) => number.as_i64().map_or_else(|| Json::Float(number.as_f64().unwrap()), Json::Whole),
+        Value::String(text) => Json::Text(text.clone().leak()),
+        Value::Array(items) => Json::List(items.iter().map(leaked).collect::<Vec<_>>().leak()),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| (&*key.clone().leak(), leaked(value)));
+            Json::Map(entries.collect::<Vec<_>>().leak())
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub mod json;
 pub mod lock;
 pub mod merge;
 pub mod options;
+mod plain;
 pub mod pointer;
 pub mod policy;
 pub mod reference;

@@ -10,7 +10,7 @@ use crate::finding::Collect;
 use crate::given::{Given, Origin};
 use crate::schema::{self, Late, Schema, child, subschema};
 use crate::select::Plan;
-use crate::{embedded, pointer, set};
+use crate::{embedded, plain, pointer, set};
 
 /// The options of one bundle, ready for its templates.
 #[derive(Clone, Debug)]
@@ -71,7 +71,8 @@ fn one(bundle: &Bundle, mut given: Given, profile: &str, label: &str, prefix: &s
     let set = without_nulls(&Value::Object(all.clone()));
 
     // Where nobody gave anything there are the defaults of a built-in bundle, and a test has checked those.
-    if built_in.is_none() || given.value().is_object() {
+    let right = |tree| !given.value().is_object() || plain::is_right(tree, &set);
+    if !built_in.is_some_and(right) {
         let relevant = match built_in {
             Some(tree) => Cow::Owned(schema::relevant(tree, &[&set], true)),
             None => Cow::Borrowed(&text),

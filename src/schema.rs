@@ -93,7 +93,9 @@ impl<'a> Schema<'a> {
 
     fn explain(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         // What a reference will hold is known in the cluster only.
-        if matches!(error.instance().as_ref(), Value::String(text) if reference::is_late(text)) {
+        let late = matches!(error.instance().as_ref(), Value::String(text) if reference::is_late(text));
+        // Where nothing may stand, neither may a reference.
+        if late && !matches!(error.kind(), ValidationErrorKind::FalseSchema) {
             let number = matches!(error.kind(), ValidationErrorKind::Type { .. });
             match self.late {
                 Late::Scalars => return,
@@ -299,10 +301,10 @@ struct Pruning {
 }
 
 /// How a reference to a local definition begins.
-const DEFINITION: &str = "#/$defs/";
+pub(crate) const DEFINITION: &str = "#/$defs/";
 
 /// How deep a schema may be, references followed; no document that we read is.
-const MAX_SCHEMA_DEPTH: usize = 256;
+pub(crate) const MAX_SCHEMA_DEPTH: usize = 256;
 
 impl Pruning {
     fn schema(&self, schema: &'static Json, values: &[&Value], depth: usize) -> Value {
@@ -481,25 +483,58 @@ fn annotated_below<'a>(
     }
 }
 
+/// Why the two values that a pair of `x-ascending` names are in the wrong order, if they are. `default` gives what a
+/// name has when it is not set.
+#[must_use]
+pub fn descending(pair: &Value, value: &Value, default: impl Fn(&str) -> Option<Value>) -> Option<String> {
+    let flag = |key: &str| pair.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let side = |key: &str| -> Option<(String, f64)> {
+        let name = pair.get(key)?.as_str()?;
+        let number = match value.get(name).cloned().or_else(|| default(name)) {
+            None => 0.0,
+            Some(Value::String(text)) => seconds(&text)?,
+            Some(other) => other.as_f64()?,
+        };
+        Some((name.to_owned(), number))
+    };
+    let ((lower, low), (upper, high)) = (side("lower")?, side("upper")?);
+    let unlimited = flag("zero_is_unlimited") && high == 0.0;
+    let wrong = if flag("strict") { low >= high } else { low > high };
+    let relation = if flag("strict") { "less than" } else { "at most" };
+    (wrong && !unlimited)
+        .then(|| format!("`{lower}` must be {relation} `{upper}`: they are {low} and {high}, defaults counted"))
+}
+
+/// A duration of Go (`1h30m`, `1.5s`) in seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let mut total = 0.0;
+    let mut rest = text.trim_start_matches(['-', '+']);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().ok()?;
+        let tail = &rest[end..];
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let factor = match &tail[..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            "" if number == 0.0 => 0.0,
+            _ => return None,
+        };
+        total += number * factor;
+        rest = &tail[unit..];
+    }
+    Some(if text.starts_with('-') { -total } else { total })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::leaked;
     use serde_json::json;
-
-    /// A value as static data; a test may leak it.
-    fn leaked(value: &Value) -> Json {
-        match value {
-            Value::Null => Json::Null,
-            Value::Bool(value) => Json::Bool(*value),
-            Value::Number(number) => Json::Whole(number.as_i64().unwrap()),
-            Value::String(text) => Json::Text(text.clone().leak()),
-            Value::Array(items) => Json::List(items.iter().map(leaked).collect::<Vec<_>>().leak()),
-            Value::Object(map) => {
-                let entries = map.iter().map(|(key, value)| (&*key.clone().leak(), leaked(value)));
-                Json::Map(entries.collect::<Vec<_>>().leak())
-            }
-        }
-    }
 
     /// What is left of a schema must judge the values that it was made for as the whole schema does.
     #[test]

@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::render::Rendered;
 use crate::schema::{self, Schema};
 use crate::select::Plan;
-use crate::{embedded, pointer, reference};
+use crate::{embedded, plain, pointer, reference};
 
 /// The sections of a collector config that hold components.
 const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "extensions", "connectors"];
@@ -57,8 +57,8 @@ impl Document<'_> {
 pub struct Checked {
     /// What a user should know.
     pub warnings: Vec<String>,
-    /// What the documents were checked with.
-    pub schema: Schema<'static>,
+    /// What was asked about the documents, but for what is plainly right.
+    pub schema: Option<Schema<'static>>,
 }
 
 /// Validates the final documents.
@@ -98,7 +98,8 @@ pub fn validate(
 }
 
 /// Checks every document by its schema, and in the collector's every component's body by the schema of its type. All are
-/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones.
+/// parts of one schema, since compiling one large schema costs less than compiling twenty small ones. What is plainly right is
+/// left out, unless a second look asks for `names`, those of all keys.
 fn schemas(
     documents: &[Document<'_>],
     bundles: &Bundles,
@@ -106,19 +107,31 @@ fn schemas(
     names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
-) -> Result<Schema<'static>> {
+) -> Result<Option<Schema<'static>>> {
     let mut properties = Map::new();
     let mut subject = Map::new();
     for document in documents {
         let whole = &document.merged.value;
         let (schema, value) = match document.name {
             "collector.yaml" => (collector_schema(document, bundles, names, found, warnings)?, whole.clone()),
-            "openlineage.yml" => (embedded::relevant("openlineage", &[whole], names)?, whole.clone()),
+            "openlineage.yml" => {
+                let tree = embedded::tree("openlineage")?;
+                if !names && plain::is_right(tree, whole) {
+                    continue;
+                }
+                (schema::relevant(tree, &[whole], names), whole.clone())
+            }
             _ => values::schema(document, bundles, charts, names, found, warnings)?,
         };
+        if schema.as_object().is_some_and(Map::is_empty) {
+            continue;
+        }
         annotations(document, &schema, &value, found);
         properties.insert(document.name.to_owned(), schema);
         subject.insert(document.name.to_owned(), value);
+    }
+    if properties.is_empty() {
+        return Ok(None);
     }
     let schema = Schema::compile(Cow::Owned(json!({"properties": properties})), "the schema of the documents")?;
     for problem in schema.problems(&Value::Object(subject)) {
@@ -127,7 +140,7 @@ fn schemas(
             found.push(document.message(&problem.pointer[name.len() + 1..], &problem.message));
         }
     }
-    Ok(schema)
+    Ok(Some(schema))
 }
 
 /// The schema of the collector config with the schema of every component in its place.
@@ -139,7 +152,11 @@ fn collector_schema(
     warnings: &mut Vec<String>,
 ) -> Result<Value> {
     let value = &document.merged.value;
-    let mut whole = embedded::relevant("collector", &[value], names)?;
+    let frame = embedded::tree("collector")?;
+    let right = |tree: &'static Json, value: &Value| !names && plain::is_right(tree, value);
+    let mut whole =
+        if right(frame, value) { Map::new() } else { mapping(Some(schema::relevant(frame, &[value], names))) };
+    let mut sections = mapping(whole.remove("properties"));
     for section in SECTIONS {
         let Some(bodies) = value.get(section).and_then(Value::as_object) else { continue };
         let mut components = Map::new();
@@ -148,6 +165,9 @@ fn collector_schema(
             let at = pointer::join(&format!("/{section}"), id);
             if is_component_type(kind) && !is_component_id(id) {
                 found.push(document.message(&at, "a component's ID is `type` or `type/name`, without blanks"));
+            }
+            if embedded::component(section, kind).is_some_and(|tree| !body.is_null() && right(tree, body)) {
+                continue;
             }
             let Some(mut schema) = component_schema(section, kind, body, bundles, names)? else {
                 found.push(document.message(&at, &unknown_component(section, kind)));
@@ -164,11 +184,26 @@ fn collector_schema(
             }
             components.insert(id.clone(), schema);
         }
-        if let Some(Value::Object(schema)) = whole.pointer_mut(&format!("/properties/{section}")) {
+        let mut schema = mapping(sections.remove(section));
+        if !components.is_empty() {
             schema.insert("properties".to_owned(), Value::Object(components));
         }
+        if !schema.is_empty() {
+            sections.insert(section.to_owned(), Value::Object(schema));
+        }
     }
-    Ok(whole)
+    if !sections.is_empty() {
+        whole.insert("properties".to_owned(), Value::Object(sections));
+    }
+    Ok(Value::Object(whole))
+}
+
+/// The mapping that a part of a schema is.
+fn mapping(schema: Option<Value>) -> Map<String, Value> {
+    match schema {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
 }
 
 /// The schema of a component type: ours, or one that a selected bundle brings.
@@ -176,8 +211,7 @@ fn component_schema(section: &str, kind: &str, body: &Value, bundles: &Bundles, 
     if !is_component_type(kind) {
         return Ok(None);
     }
-    let name = format!("collector/{section}/{kind}");
-    if let Some(tree) = embedded::schema_tree(&name) {
+    if let Some(tree) = embedded::component(section, kind) {
         return Ok(Some(schema::relevant(tree, &[body], names)));
     }
     for backend in &bundles.backends {
@@ -242,57 +276,12 @@ fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &m
             );
         }
         for pair in schema.get("x-ascending").and_then(Value::as_array).into_iter().flatten() {
-            if let Some(text) = descending(pair, schema, value) {
+            let default = |name: &str| schema.get("properties")?.get(name)?.get("default").cloned();
+            if let Some(text) = schema::descending(pair, value, default) {
                 found.push(document.message(at, &text));
             }
         }
     });
-}
-
-/// Why the two values that a pair of `x-ascending` names are in the wrong order, if they are.
-fn descending(pair: &Value, schema: &Value, value: &Value) -> Option<String> {
-    let flag = |key: &str| pair.get(key).and_then(Value::as_bool).unwrap_or_default();
-    let side = |key: &str| -> Option<(String, f64)> {
-        let name = pair.get(key)?.as_str()?;
-        let given = value.get(name).or_else(|| schema.get("properties")?.get(name)?.get("default"));
-        let number = match given {
-            None => 0.0,
-            Some(Value::String(text)) => seconds(text)?,
-            Some(other) => other.as_f64()?,
-        };
-        Some((name.to_owned(), number))
-    };
-    let ((lower, low), (upper, high)) = (side("lower")?, side("upper")?);
-    let unlimited = flag("zero_is_unlimited") && high == 0.0;
-    let wrong = if flag("strict") { low >= high } else { low > high };
-    let relation = if flag("strict") { "less than" } else { "at most" };
-    (wrong && !unlimited)
-        .then(|| format!("`{lower}` must be {relation} `{upper}`: they are {low} and {high}, defaults counted"))
-}
-
-/// A duration of Go (`1h30m`, `1.5s`) in seconds.
-fn seconds(text: &str) -> Option<f64> {
-    let mut total = 0.0;
-    let mut rest = text.trim_start_matches(['-', '+']);
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().ok()?;
-        let tail = &rest[end..];
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let factor = match &tail[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            "" if number == 0.0 => 0.0,
-            _ => return None,
-        };
-        total += number * factor;
-        rest = &tail[unit..];
-    }
-    Some(if text.starts_with('-') { -total } else { total })
 }
 
 /// Whether a header of this name carries a credential.

@@ -38,7 +38,7 @@ impl Subject<'_> {
         let collector = self.collector.map_or(&empty, |merged| &merged.value);
         let mut subject = json!({"collector": collector, "lineage": lineage});
         if ours {
-            for problem in embedded::schema(&name, &[&subject])?.problems(&subject) {
+            for problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
                 found.push(self.message(&problem, &format!("policy of the {profile} profile")));
             }
             self.plain_http(&lineage, found, warnings);

@@ -12,7 +12,7 @@ use crate::charts::{Dependency, UMBRELLA};
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::json::Json;
 use crate::schema::{self, Schema};
-use crate::{embedded, pointer};
+use crate::{embedded, plain, pointer};
 
 /// The part of the values that schemas can judge, and the schema for it.
 pub(super) fn schema(
@@ -54,6 +54,7 @@ pub(super) fn schema(
             None => known.and_then(|name| embedded::schema_tree(&format!("charts/{name}"))),
         };
         let schema = match (tree, chart) {
+            (Some(tree), _) if !names && plain::is_right(tree, &value) => continue,
             (Some(tree), _) => schema::relevant(tree, &[&value], names),
             (None, Some(chart)) => {
                 let Some(schema) = brought(bundles, chart)? else {
@@ -71,6 +72,9 @@ pub(super) fn schema(
         subject.insert(key.clone(), value);
     }
     let ours = Value::Object(ours);
+    if !names && plain::is_right(tree, &ours) {
+        return Ok((judged(properties), Value::Object(subject)));
+    }
     if let Value::Object(mut own) = schema::relevant(tree, &[&ours], names) {
         // The other keys were looked at above.
         own.shift_remove("additionalProperties");
@@ -81,7 +85,12 @@ pub(super) fn schema(
     if let Value::Object(ours) = ours {
         subject.extend(ours);
     }
-    Ok((json!({"properties": properties}), Value::Object(subject)))
+    Ok((judged(properties), Value::Object(subject)))
+}
+
+/// The schema of a mapping's keys; without keys it asks nothing.
+fn judged(properties: Map<String, Value>) -> Value {
+    if properties.is_empty() { json!({}) } else { json!({"properties": properties}) }
 }
 
 /// Whether the schema `<chart>-<version>` is of a chart that stands under its own name.
