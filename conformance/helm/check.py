@@ -2,9 +2,10 @@
 
 namespace VALUES            the namespace that the values were rendered for, else `floe`
 workload-namespaces VALUES  the namespaces that the values name beside it
-left-behind RELEASE MANIFEST LISTS...  the server's lists hold nothing of the release but what its manifest has
+left-behind NAMESPACE MANIFEST LISTS...  the server's lists hold nothing of the release there but what its manifest has
 equal A B                   two manifests hold the same objects
 same VALUES MANIFEST        what reaches the ConfigMaps equals the files beside VALUES
+hard FILE                   its strings hold what Helm, the collector and YAML read as something else
 documented CHART            the README's table lists every value, and the schema knows it
 """
 
@@ -48,7 +49,7 @@ def workload_namespaces(values):
     print(*read(values).get("workloads", {}).get("namespaces", []))
 
 
-def left_behind(release, manifest, *lists):
+def left_behind(namespace, manifest, *lists):
     wanted = {
         (document["kind"], document["metadata"]["name"])
         for document in yaml.load_all(pathlib.Path(manifest).read_text(), Loader)
@@ -62,10 +63,12 @@ def left_behind(release, manifest, *lists):
             kind = answer["kind"].removesuffix("List")
             if item.get("type") == "helm.sh/release.v1" or metadata["name"] == "kube-root-ca.crt":
                 continue
+            if "namespace" not in metadata and metadata["annotations"]["meta.helm.sh/release-namespace"] != namespace:
+                continue
             if (kind, metadata["name"]) not in wanted:
                 left.append(f"{kind} `{metadata['name']}`")
     if left:
-        sys.exit(f"not of release {release}: " + ", ".join(left))
+        sys.exit(f"not of the release in {namespace}: " + ", ".join(left))
 
 
 def same(values, manifest):
@@ -115,6 +118,19 @@ def equal(a, b):
         sys.exit(f"{len(a)} objects, and {len(b)}")
 
 
+def hard(file):
+    def strings(node):
+        if isinstance(node, str):
+            yield node
+        for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+            yield from strings(below)
+
+    text = "\0".join(strings(read(file)))
+    missing = [repr(part) for part in ("{{", "}}", "$$", '"', "'", "`", "\n") if part not in text]
+    if missing:
+        sys.exit(f"{file}: no string holds " + ", ".join(missing))
+
+
 def documented(chart):
     chart = pathlib.Path(chart)
     schema = json.loads((chart / "values.schema.json").read_text())
@@ -160,5 +176,5 @@ def documented(chart):
 
 
 if __name__ == "__main__":
-    commands = [namespace, workload_namespaces, left_behind, equal, same, documented]
+    commands = [namespace, workload_namespaces, left_behind, equal, same, hard, documented]
     {command.__name__.replace("_", "-"): command for command in commands}[sys.argv[1]](*sys.argv[2:])
