@@ -323,11 +323,17 @@ fn broken(error: &hyper::Error, peer: &Peer, protocol: &str, attempt: &Attempt) 
     if let Some(rustls::Error::AlertReceived(alert)) = cause::<rustls::Error>(error) {
         return tls::alerted(&peer.name, &format!("{alert:?}"), &attempt.tls);
     }
+    // A server for HTTP/1 may just hang up on what it does not understand.
+    let doubt = match attempt.what {
+        What::OtlpGrpc { .. } => format!("does that port speak {protocol}? Else "),
+        _ => String::new(),
+    };
+    let broken = |error: &io::Error| Failure::broken(Stage::Connect, &peer.name, "before it answered", error, &doubt);
     if let Some(error) = cause::<io::Error>(error) {
-        return Failure::broken(Stage::Connect, &peer.name, "before it answered", error);
+        return broken(error);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return Failure::broken(Stage::Connect, &peer.name, "before it answered", &io::ErrorKind::UnexpectedEof.into());
+        return broken(&io::ErrorKind::UnexpectedEof.into());
     }
     Failure::new(
         Stage::Protocol,

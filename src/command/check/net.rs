@@ -46,22 +46,17 @@ impl Failure {
         Failure { stage, message, again: false, certificate: false }
     }
 
-    /// A connection that broke.
-    pub(super) fn broken(stage: Stage, peer: &str, when: &str, error: &io::Error) -> Self {
+    /// A connection that broke. `doubt` is a question to ask first.
+    pub(super) fn broken(stage: Stage, peer: &str, when: &str, error: &io::Error, doubt: &str) -> Self {
         let what = match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-                "was reset"
+                "was reset".to_owned()
             }
-            io::ErrorKind::UnexpectedEof => "was closed",
-            _ => {
-                return Failure {
-                    again: true,
-                    ..Failure::new(stage, format!("the connection to {peer} failed {when}: {error}"))
-                };
-            }
+            io::ErrorKind::UnexpectedEof => "was closed".to_owned(),
+            _ => format!("failed ({error})"),
         };
         let message = format!(
-            "the connection to {peer} {what} {when}; look into the server's log, or for a firewall or proxy on the way"
+            "the connection to {peer} {what} {when}; {doubt}look into the server's log, or for a firewall or proxy on the way"
         );
         Failure { again: true, ..Failure::new(stage, message) }
     }

@@ -96,7 +96,7 @@ pub(super) fn explain(error: &io::Error, peer: &str, name: &str, tls: &Tls) -> F
                 Stage::Tls,
                 format!("{peer} closed the connection during the TLS handshake; does that port speak TLS?"),
             ),
-            _ => Failure::broken(Stage::Tls, peer, "during the TLS handshake", error),
+            _ => Failure::broken(Stage::Tls, peer, "during the TLS handshake", error, ""),
         };
     };
     let certificate = |what: String| {
