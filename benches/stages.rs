@@ -53,7 +53,7 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &[])?;
     lap();
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    write::documents(&bundles, &bound, &values, &artifacts)?;
+    write::documents(&bundles, &plan, &bound, &values, &artifacts)?;
     lap();
     Ok(times)
 }

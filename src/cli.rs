@@ -113,6 +113,10 @@ pub struct Request {
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
 
+    /// Collector version to write for, over the manifest's `render.collector_version`: 0.158 or 0.120 [default: 0.158]
+    #[arg(long, value_name = "VERSION")]
+    pub collector_version: Option<String>,
+
     /// Kubernetes namespace of the release, over the manifest's `render.namespace`
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,

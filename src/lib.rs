@@ -27,6 +27,7 @@ pub mod render;
 pub mod schema;
 pub mod select;
 pub mod set;
+pub mod target;
 pub mod umbrella;
 pub mod validate;
 pub mod values;
@@ -118,13 +119,15 @@ pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let jobs = platform("workload.yaml.j2")?;
 
     let documents: [Option<&Merged>; 2] = [collector.as_ref(), openlineage.as_ref()];
-    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
-    let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
+    let mut bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
+    let mut values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
     let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &policies)?;
 
+    plan.target.lower(bound.collector_config.as_mut());
+    plan.target.lower(values.collector_config(&bundles));
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
-    let files = write::documents(&bundles, &bound, &values, &artifacts)?;
+    let files = write::documents(&bundles, &plan, &bound, &values, &artifacts)?;
     let fragments = rendered.iter().filter_map(|one| one.connections.as_ref()).chain(&jobs);
     let told = documents.iter().flatten().copied().chain([&values.all]).flat_map(Merged::warnings);
     let told: Vec<String> = told.chain(fragments.flat_map(|one| &one.warnings)).cloned().collect();

@@ -443,7 +443,8 @@ pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut impl FnMut(&'a 
 fn is_annotated(schema: &Value) -> bool {
     match schema {
         Value::Object(map) => map.iter().any(|(key, below)| {
-            matches!(key.as_str(), "x-secret" | "x-reference" | "x-ascending" | "$ref") || is_annotated(below)
+            matches!(key.as_str(), "x-secret" | "x-reference" | "x-ascending" | "x-since" | "$ref")
+                || is_annotated(below)
         }),
         Value::Array(items) => items.iter().any(is_annotated),
         _ => false,

@@ -12,6 +12,7 @@ use crate::finding::{Collect, backticked, did_you_mean, nearest};
 use crate::given::{Given, Origin};
 use crate::schema::Late;
 use crate::set::{Assignment, Flag};
+use crate::target::Target;
 use crate::yaml::{self, Doubt, Key, Node};
 use crate::{embedded, pointer, reference, set};
 
@@ -101,6 +102,8 @@ pub struct Plan {
     pub environment: String,
     /// `development` or `production`.
     pub profile: String,
+    /// The collector version to write for.
+    pub target: Target,
     /// Kubernetes namespace of the release.
     pub namespace: Option<String>,
     /// Where the jobs run, `{}` or `{"namespaces": […]}`.
@@ -146,6 +149,7 @@ pub fn select(request: &Request) -> Result<Plan> {
     for (flag, key, value) in [
         ("--environment", "/environment", &request.environment),
         ("--profile", "/profile", &request.profile),
+        ("--collector-version", "/collector_version", &request.collector_version),
         ("--namespace", "/namespace", &request.namespace),
     ] {
         if let Some(value) = value {
@@ -174,7 +178,15 @@ pub fn select(request: &Request) -> Result<Plan> {
         None if DEVELOPMENT.contains(&environment.as_str()) => "development".to_owned(),
         None => "production".to_owned(),
     };
+    let target = match render.text("/collector_version") {
+        None => Target::newest()?,
+        Some(text) => Target::named(text).with_context(|| {
+            let place = render.origin("/collector_version").map_or("render", |origin| &origin.place);
+            format!("{place}: `render.collector_version`")
+        })?,
+    };
     Ok(Plan {
+        target,
         selections,
         profile,
         environment,

@@ -3,6 +3,7 @@
 //! where a secret belongs?
 
 mod policy;
+mod target;
 mod values;
 
 use std::borrow::Cow;
@@ -20,10 +21,8 @@ use crate::policy::Policy;
 use crate::render::Rendered;
 use crate::schema::{self, Schema};
 use crate::select::Plan;
+use crate::target::SECTIONS;
 use crate::{embedded, plain, pointer, reference};
-
-/// The sections of a collector config that hold components.
-const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "extensions", "connectors"];
 
 /// A document with the way to tell where its values are from.
 struct Document<'a> {
@@ -87,6 +86,7 @@ pub fn validate(
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
+        target::check(collector, bundles, plan.target, &mut found)?;
         supported_signals(bundles, rendered, &mut found);
     }
     // A policy speaks of documents that are right otherwise.

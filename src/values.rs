@@ -21,6 +21,13 @@ pub struct Values {
     pub bundles: Value,
 }
 
+impl Values {
+    /// The collector's config, where the values hold it.
+    pub fn collector_config(&mut self, bundles: &Bundles) -> Option<&mut Value> {
+        self.all.value.pointer_mut(bundles.platform.meta.collector_config.as_deref()?)
+    }
+}
+
 /// Renders the platform layer's values and merges the bundles' over them, then patches.
 pub fn values(
     renderer: &Renderer,
@@ -63,6 +70,7 @@ fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Pl
     let secrets: Vec<Value> =
         bound.secrets.iter().map(|one| json!({"name": one.name, "key": one.key, "usedBy": one.used_by})).collect();
     let more = json!({
+        "target": {"version": plan.target.version, "newest": plan.target.is_newest()},
         "bound": {
             "collector": {
                 "config": bound.collector_config,

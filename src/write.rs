@@ -86,6 +86,7 @@ pub fn artifacts(bundles: &Bundles, options: &Options, plan: &Plan, bound: &Boun
     put("secrets", Some(Value::Object(secrets)));
     put("bundles", Some(Value::Array(list)));
     put("environment", Some(plan.environment.clone().into()));
+    put("collector_version", (!plan.target.is_newest()).then(|| plan.target.version.into()));
     put("profile", Some(plan.profile.clone().into()));
     put("floe_api_version", Some(FLOE_API.to_string().into()));
     put("generated_by", Some(tool().into()));
@@ -101,13 +102,21 @@ pub fn header(bundles: &Bundles) -> String {
 }
 
 /// The documents as text. A document that the selection has no use for is left out.
-pub fn documents(bundles: &Bundles, bound: &Bound, values: &Values, artifacts: &Value) -> Result<Vec<Document>> {
+pub fn documents(
+    bundles: &Bundles,
+    plan: &Plan,
+    bound: &Bound,
+    values: &Values,
+    artifacts: &Value,
+) -> Result<Vec<Document>> {
     let header = header(bundles);
     let yaml = |value: &Value| -> Result<String> { Ok(header.clone() + &yaml::write(value)?) };
     let mut documents = Vec::new();
     let mut put = |name, text| documents.push(Document { name, text });
     if let Some(config) = &bound.collector_config {
-        put(COLLECTOR, yaml(config)?);
+        let target = plan.target;
+        let note = if target.is_newest() { String::new() } else { format!("; for collector {}", target.version) };
+        put(COLLECTOR, header.trim_end().to_owned() + &note + "\n" + &yaml::write(config)?);
     }
     put(VALUES, yaml(&values.all.value)?);
     if let Some(config) = &bound.client {

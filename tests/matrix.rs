@@ -1,4 +1,4 @@
-//! Every telemetry backend with every lineage backend, in both profiles. New bundles are found by themselves; what one needs
+//! Every telemetry backend with every lineage backend, in both profiles, for both collector versions. New bundles are found by themselves; what one needs
 //! beside its name stands in `conformance/pairs/`, and so does which of them a profile refuses.
 
 use std::fs;
@@ -16,29 +16,33 @@ fn lines(name: &str, ending: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_pair_renders_in_both_profiles_or_is_refused_as_it_must_be() {
+fn every_pair_renders_in_both_profiles_for_both_versions_or_is_refused_as_it_must_be() {
     let library = Library::open(&[]).unwrap();
     let (telemetry, lineage) = (library.names(Kind::Telemetry), library.names(Kind::Lineage));
     assert!(telemetry.len() * lineage.len() >= 77, "{telemetry:?} × {lineage:?}");
     let mut wrong = Vec::new();
     for t in &telemetry {
         for l in &lineage {
-            for environment in ["development", "production"] {
+            for (environment, version) in
+                ["development", "production"].into_iter().flat_map(|one| [(one, "0.158"), (one, "0.120")])
+            {
                 let sides = [format!("telemetry-{t}"), format!("lineage-{l}")];
                 let names = sides.iter().flat_map(|side| [side.clone(), format!("{side}-{environment}")]);
                 let names: Vec<String> = names.collect();
                 let refusals: Vec<String> = names.iter().flat_map(|name| lines(name, ".refused")).collect();
                 let extra = names.iter().flat_map(|name| lines(name, ".args"));
-                let arguments = ["floe-render", "--telemetry", t, "--lineage", l, "-e", environment].map(str::to_owned);
-                let request = Render::parse_from(arguments.into_iter().chain(extra)).request;
+                let pair = ["floe-render", "--telemetry", t, "--lineage", l, "-e", environment].map(str::to_owned);
+                let target = ["--collector-version", version].map(str::to_owned);
+                let request = Render::parse_from(pair.into_iter().chain(target).chain(extra)).request;
+                let case = format!("{t} {l} {environment} {version}");
                 match (floe_render::run(&request), refusals.first()) {
                     (Ok(outcome), None) => {
                         let names: Vec<&str> = outcome.documents.iter().map(|document| document.name).collect();
-                        assert_eq!(names, floe_render::write::FILES, "{t} {l} {environment}");
+                        assert_eq!(names, floe_render::write::FILES, "{case}");
                     }
                     (Err(error), Some(says)) if error.to_string().contains(says) => {}
-                    (Ok(_), Some(says)) => wrong.push(format!("{t} {l} {environment}: not refused with: {says}")),
-                    (Err(error), _) => wrong.push(format!("{t} {l} {environment}: {error}")),
+                    (Ok(_), Some(says)) => wrong.push(format!("{case}: not refused with: {says}")),
+                    (Err(error), _) => wrong.push(format!("{case}: {error}")),
                 }
             }
         }
