@@ -28,11 +28,12 @@ SERVICE = "conformance-job"
 # Exporters that the collectors here hold as a config only: they start and discard.
 DISCARDS = {"0.158.0": {"datadog", "awsxray"}, "0.120.0": {"datadog"}}
 # Exporters that start with made-up credentials, and whose APIs nothing here stands in for.
-UNSEEN = {"googlecloud"}
+UNSEEN = {"elasticsearch", "googlecloud"}
 # The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
 SECRETS = [value.replace("$$", "$") for value in NASTY]
 # Processors that do not start without what only a cluster or a cloud has.
 OUTSIDE = {"k8s_attributes": "the Kubernetes API", "resource_detection": "a cloud's or a cluster's own API"}
+OUTSIDE |= {name.replace("_", ""): what for name, what in OUTSIDE.items()}  # as collector 0.120 calls them
 # Credentials that jobs have at the collector. Both sides must agree on them, and a header's list can hold them.
 USER, PASSWORD = "jobs", "1e5"
 JOBS = {"FLOE_COLLECTOR_TOKEN": "1e5", "FLOE_COLLECTOR_BASIC": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
@@ -80,7 +81,7 @@ def judge(case, network, version, secret, otelcol, jaeger):
     if discarded:
         verdicts.append((report.skipped, f"ready, but this collector only discards for {', '.join(discarded)}"))
     if unseen:
-        verdicts.append((report.skipped, f"ready, but no stand-in speaks the gRPC API of {', '.join(unseen)}"))
+        verdicts.append((report.skipped, f"ready, but no stand-in speaks the API of {', '.join(unseen)}"))
     return verdicts
 
 
