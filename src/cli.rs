@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::command;
 use crate::write::FILES;
@@ -30,6 +30,12 @@ impl Invocation {
     }
 }
 
+/// The whole command line as clap knows it, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Line::command()
+}
+
 /// The whole command line, with its subcommands.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -54,7 +60,10 @@ pub enum Command {
     Check(Box<command::check::Check>),
     Diff(Box<command::diff::Diff>),
     Explain(Box<command::explain::Explain>),
+    Graph(Box<command::graph::Graph>),
     List(command::list::List),
+    Man(command::man::Man),
+    Migrate(command::migrate::Migrate),
     Schema(command::schema::Schema),
     Show(command::show::Show),
 }

@@ -9,6 +9,7 @@ use floe_render::umbrella::Chart;
 use floe_render::{command, run, write};
 
 fn main() {
+    command::complete::if_asked();
     let arguments: Vec<_> = std::env::args_os().collect();
     let result = match Invocation::parse(&arguments).unwrap_or_else(|error| error.exit()) {
         Invocation::Render(request) => render(&request),

@@ -122,7 +122,8 @@ pub struct Plan {
 
 /// Environments whose profile is `development`; every other name gets `production`.
 const DEVELOPMENT: [&str; 5] = ["dev", "development", "local", "test", "demo"];
-const LEGACY: &str = "observability";
+/// The deprecated key under a manifest's `plugins`.
+pub(crate) const LEGACY: &str = "observability";
 
 /// Reads the manifests and flags of a request.
 pub fn select(request: &Request) -> Result<Plan> {
@@ -232,6 +233,19 @@ fn legacy_pairs() -> Result<Map<String, Value>> {
     let path = "templates/observability.json";
     let bytes = embedded::file(path).with_context(|| format!("{path}: not built in"))?;
     Ok(serde_json::from_slice(bytes)?)
+}
+
+/// The telemetry and the lineage backend that a name stood for under the legacy key.
+pub(crate) fn legacy_pair(name: &str, place: &str) -> Result<(String, String)> {
+    let pairs = legacy_pairs()?;
+    let Some(pair) = pairs.get(name) else {
+        let known = backticked(pairs.keys().map(String::as_str));
+        let meant = did_you_mean(name, pairs.keys().map(String::as_str));
+        bail!("{place}: `plugins.{LEGACY}: {name}` stood for no pair of backends{meant} It is one of {known}");
+    };
+    let [telemetry, lineage] =
+        Kind::ALL.map(|kind| pair.get(kind.name()).and_then(Value::as_str).unwrap_or_default().to_owned());
+    Ok((telemetry, lineage))
 }
 
 /// A manifest's sections that are ours.
@@ -377,19 +391,12 @@ impl Layers {
                 Kind::Lineage.key()
             );
         }
-        let name = given.text("/type").unwrap_or_default();
-        let pairs = legacy_pairs()?;
-        let Some(pair) = pairs.get(name) else {
-            let known = backticked(pairs.keys().map(String::as_str));
-            let meant = did_you_mean(name, pairs.keys().map(String::as_str));
-            bail!("{place}: `plugins.{LEGACY}: {name}` stood for no pair of backends{meant} It is one of {known}");
-        };
+        let (telemetry, lineage) = legacy_pair(given.text("/type").unwrap_or_default(), &place)?;
         let mut lines = String::new();
-        for kind in Kind::ALL {
-            let name = pair.get(kind.name()).and_then(Value::as_str).unwrap_or_default();
-            lines.extend(["\n    ", kind.key(), ": ", name]);
+        for (kind, name) in Kind::ALL.into_iter().zip([telemetry, lineage]) {
+            lines.extend(["\n    ", kind.key(), ": ", &name]);
             let mut one = Given::default();
-            one.set("/type", Value::String(name.to_owned()), Origin { place: place.clone(), text: None });
+            one.set("/type", Value::String(name), Origin { place: place.clone(), text: None });
             self.backends(kind).push(one);
         }
         warnings.push(format!(

@@ -138,3 +138,82 @@ fn an_archive_cannot_leave_its_folder_link_or_swell() {
         assert!(stderr.contains(says), "{name}: {stderr}");
     }
 }
+
+/// What a shell offers for the last of some words.
+fn completed(words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_floe-render"))
+        .args(["--", "floe-render"])
+        .args(words)
+        .env_clear()
+        .envs([("COMPLETE", "bash"), ("_CLAP_IFS", "\n"), ("_CLAP_COMPLETE_COMP_TYPE", "9")])
+        .envs([("_CLAP_COMPLETE_INDEX", words.len().to_string().as_str()), ("_CLAP_COMPLETE_SPACE", "false")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn completions_know_bundles_and_options_and_the_authors_own() {
+    assert_eq!(completed(&["--telemetry", "dat"]), ["datadog"]);
+    assert_eq!(completed(&["explain", "x", "--lineage", "marq"]), ["marquez"]);
+    assert_eq!(completed(&["show", "lineage/at"]), ["lineage/atlan"]);
+    assert_eq!(completed(&["--telemetry", "datadog", "--set", "telemetry.si"]), ["telemetry.site="]);
+    let second = completed(&["--telemetry", "datadog", "--set", "telemetry.site=datadoghq.eu,telemetry.apm"]);
+    assert_eq!(second, ["telemetry.site=datadoghq.eu,telemetry.apm_stats="]);
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), &["bundle", "new", "telemetry", "acme", "ours"]);
+    let ours = dir.path().join("ours").display().to_string();
+    assert_eq!(completed(&["--bundles", &ours, "--telemetry", "ac"]), ["acme"]);
+    assert_eq!(completed(&["--bundles", &ours, "--telemetry", "acme", "--set", "telemetry.h"]), ["telemetry.host="]);
+}
+
+#[test]
+fn every_subcommand_has_help_with_an_example_and_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), &["man", "-o", "man1"]);
+    let mut open = vec![(floe_render::cli::command(), Vec::new())];
+    let mut seen = 0;
+    while let Some((command, words)) = open.pop() {
+        let page = [&["floe-render".to_owned()], words.as_slice()].concat().join("-");
+        assert!(dir.path().join(format!("man1/{page}.1")).is_file(), "{page}");
+        let leaf = command.get_subcommands().next().is_none();
+        if leaf {
+            let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            let help = succeed(dir.path(), &arguments);
+            assert!(help.contains("Example"), "{page}: {help}");
+            seen += 1;
+        }
+        for below in command.get_subcommands() {
+            open.push((below.clone(), [words.as_slice(), &[below.get_name().to_owned()]].concat()));
+        }
+    }
+    assert!(seen >= 13, "{seen}");
+}
+
+#[test]
+fn a_manifest_that_was_migrated_renders_the_same_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    std::fs::write(at.join("m.yaml"), "plugins:\n  # our pair\n  observability: datadog  # since 2023\n").unwrap();
+    succeed(at, &["-f", "m.yaml", "-o", "rendered"]);
+    succeed(at, &["migrate", "--in-place", "m.yaml"]);
+    let text = std::fs::read_to_string(at.join("m.yaml")).unwrap();
+    let wanted = "plugins:\n  # our pair\n  telemetry_backend: datadog  # since 2023\n  lineage_backend: atlan\n";
+    assert_eq!(text, wanted);
+    succeed(at, &["diff", "-f", "m.yaml", "-o", "rendered"]);
+}
+
+#[test]
+fn the_hooks_run_commands_that_exist() {
+    let text = std::fs::read_to_string(root().join(".pre-commit-hooks.yaml")).unwrap();
+    let hooks = floe_render::yaml::read(&text, "hooks").unwrap().to_value();
+    let hooks = hooks.as_array().unwrap();
+    assert_eq!(hooks.len(), 3);
+    for hook in hooks {
+        let mut words: Vec<&str> = hook["entry"].as_str().unwrap().split(' ').collect();
+        assert_eq!(words.remove(0), "floe-render");
+        words.push("--help");
+        succeed(root(), &words);
+    }
+}

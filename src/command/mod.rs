@@ -2,14 +2,19 @@
 
 pub mod bundle;
 pub mod check;
+pub mod complete;
 pub mod console;
 pub mod diff;
 pub mod explain;
+pub mod graph;
 pub mod list;
+pub mod man;
+pub mod migrate;
 mod sample;
 pub mod schema;
 pub mod show;
 mod uses;
+mod xml;
 
 use std::io::Write;
 
@@ -25,7 +30,10 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Check(check) => check.run(out, err),
         Command::Diff(diff) => diff.run(out, err),
         Command::Explain(explain) => explain.run(out),
+        Command::Graph(graph) => graph.run(out),
         Command::List(list) => list.run(out),
+        Command::Man(man) => man.run(out),
+        Command::Migrate(migrate) => migrate.run(out, err),
         Command::Schema(schema) => schema.run(out),
         Command::Show(show) => show.run(out),
     }

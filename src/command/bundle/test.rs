@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::Own;
 use crate::bundle::CASES;
 use crate::command::sample::Subject;
+use crate::command::xml::escaped;
 use crate::golden::{Suite, Verdict, cases};
 use crate::select::Kind;
 use crate::{describe, write};
@@ -153,19 +154,4 @@ fn junit(label: &str, verdicts: &[Verdict], failed: usize) -> String {
         };
     }
     text + "  </testsuite>\n</testsuites>\n"
-}
-
-/// A text for XML 1.0, which has no control characters.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '&' => "&amp;".to_owned(),
-            '<' => "&lt;".to_owned(),
-            '>' => "&gt;".to_owned(),
-            '"' => "&quot;".to_owned(),
-            '\n' | '\t' => c.to_string(),
-            c if c.is_control() => "\u{fffd}".to_owned(),
-            c => c.to_string(),
-        })
-        .collect()
 }
