@@ -52,7 +52,7 @@ struct Line {
     command: Option<Command>,
 }
 
-/// The subcommands, one module of [`command`] each.
+/// The subcommands, one module of [`mod@command`] each.
 #[derive(Clone, Debug, Subcommand)]
 #[allow(missing_docs, reason = "the comment of each one's flags is its help")]
 pub enum Command {
