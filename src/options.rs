@@ -131,7 +131,7 @@ fn type_set_values(given: &mut Given, schema: &Value) {
 /// Fills `into` with every property of the schema: what was given, else the profile's default, else the default, else null.
 fn fill(root: &Value, schema: &Value, given: &Value, profile: &str, into: &mut Map<String, Value>) {
     let properties = schema.get("properties").and_then(Value::as_object);
-    for key in properties.into_iter().flat_map(Map::keys) {
+    for (key, own) in properties.into_iter().flatten() {
         let Some(below) = child(root, schema, key) else { continue };
         let value = given.get(key).filter(|value| !value.is_null());
         let filled = if below.get("properties").is_some() && value.is_none_or(Value::is_object) {
@@ -139,7 +139,9 @@ fn fill(root: &Value, schema: &Value, given: &Value, profile: &str, into: &mut M
             fill(root, below, value.unwrap_or(&Value::Null), profile, &mut map);
             Value::Object(map)
         } else {
-            let default = below.get(format!("x-default-{profile}")).or_else(|| below.get("default"));
+            // What stands beside a reference is more particular than what it refers to.
+            let find = |keyword: &str| own.get(keyword).or_else(|| below.get(keyword));
+            let default = find(&format!("x-default-{profile}")).or_else(|| find("default"));
             value.or(default).cloned().unwrap_or(Value::Null)
         };
         into.insert(key.clone(), filled);

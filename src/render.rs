@@ -262,10 +262,12 @@ impl Renderer {
         let file = fragment.file.strip_prefix(&bundle.folder)?.strip_prefix('/')?;
         let source = bundle.text(file).ok()??;
         let (before, from) = fragment.text_at(node)?;
-        if let Some(token) = token_number(from) {
+        let line = [before, from].concat();
+        // The engine tells where it wrote a template value; any one in the line will do.
+        let in_line = || line.find(OPEN).and_then(|at| token_number(&line[at..]));
+        if let Some(token) = token_number(from).or_else(in_line) {
             return self.text(&fragment.file, source, &fragment.context, Some(token)).err()?.line();
         }
-        let line = [before, from].concat();
         let mut lines = source.lines().enumerate().filter(|(_, template)| could_render(template, &line));
         let (index, _) = lines.next()?;
         lines.next().is_none().then_some(index + 1)

@@ -217,3 +217,92 @@ fn the_hooks_run_commands_that_exist() {
         succeed(root(), &words);
     }
 }
+
+/// The files that a document shows: by path, without the comment that names it.
+fn shown(document: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let mut files = Vec::new();
+    for block in text.split("\n```").skip(1).step_by(2) {
+        let (language, body) = block.split_once('\n').unwrap_or_default();
+        let comment = body.lines().next().and_then(|line| line.strip_prefix("# ")).filter(|path| path.contains('.'));
+        match (language.split_once("title="), comment) {
+            (Some((_, path)), _) => files.push((path.to_owned(), format!("{body}\n"))),
+            (None, Some(path)) => files.push((path.to_owned(), format!("{}\n", body.split_once('\n').unwrap().1))),
+            (None, None) => {}
+        }
+    }
+    files
+}
+
+#[test]
+fn the_example_bundle_is_the_one_that_its_document_writes() {
+    let files = shown("docs/writing-a-bundle.md");
+    assert!(files.len() >= 8, "{files:?}");
+    for (path, text) in files {
+        let there = root().join(path.replace("ours/", "docs/examples/bundles/"));
+        let written = std::fs::read_to_string(&there).unwrap_or_else(|error| panic!("{}: {error}", there.display()));
+        assert_eq!(written, text, "{}", there.display());
+    }
+    let folder = "docs/examples/bundles/telemetry/axiom";
+    succeed(root(), &["bundle", "lint", folder]);
+    succeed(root(), &["bundle", "test", folder, "--matrix"]);
+}
+
+#[test]
+fn manifests_of_others_in_the_documents_are_well_formed() {
+    let mut kinds = Vec::new();
+    for (path, text) in shown("docs/gitops.md") {
+        let node = floe_render::yaml::read(&text, &path).unwrap();
+        node.doubts(&mut |at, doubt| panic!("{path}:{}: {doubt:?}", at.line));
+        let value = node.to_value();
+        match value.get("kind").and_then(Value::as_str) {
+            Some("Manifest") => {}
+            Some(kind) => {
+                assert!(value["apiVersion"].is_string() && value["metadata"]["name"].is_string(), "{path}");
+                assert!(value["spec"].is_object(), "{path}");
+                kinds.push(kind.to_owned());
+            }
+            None => {
+                let hooks = std::fs::read_to_string(root().join(".pre-commit-hooks.yaml")).unwrap();
+                for hook in value["repos"][0]["hooks"].as_array().unwrap() {
+                    assert!(hooks.contains(&format!("id: {}\n", hook["id"].as_str().unwrap())), "{hook}");
+                }
+                kinds.push(path);
+            }
+        }
+    }
+    assert_eq!(kinds, [".pre-commit-config.yaml", "Application", "HelmRelease"]);
+}
+
+#[test]
+fn the_workflow_runs() {
+    let text = std::fs::read_to_string(root().join("docs/examples/ci/github.yaml")).unwrap();
+    let workflow = floe_render::yaml::read(&text, "github.yaml").unwrap().to_value();
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    std::fs::write(at.join("manifest.yaml"), "plugins: {telemetry_backend: console}\n").unwrap();
+    succeed(at, &["-f", "manifest.yaml", "-o", "rendered"]);
+    succeed(at, &["bundle", "new", "telemetry", "acme", "bundles"]);
+    let given = [("flags", "-f manifest.yaml"), ("rendered", "rendered"), ("bundles", "bundles/telemetry/acme")];
+    let bin = Path::new(env!("CARGO_BIN_EXE_floe-render")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let step = |step: &Value| -> Option<i32> {
+        let script =
+            step["run"].as_str().filter(|script| script.contains("floe-render diff") || script.contains("bundle"))?;
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", script]).current_dir(at).env_clear().env("PATH", &path);
+        for (name, value) in step["env"].as_object().into_iter().flatten() {
+            let value = given.iter().fold(value.as_str().unwrap().to_owned(), |value, (input, text)| {
+                value.replace(&format!("${{{{ inputs.{input} }}}}"), text)
+            });
+            command.env(name, value);
+        }
+        command.output().unwrap().status.code()
+    };
+    let steps = workflow["jobs"]["check"]["steps"].as_array().unwrap();
+    let codes: Vec<i32> = steps.iter().filter_map(step).collect();
+    assert_eq!(codes, [0, 0]);
+    assert!(std::fs::read_to_string(at.join("junit-acme.xml")).unwrap().contains("failures=\"0\""));
+    std::fs::write(at.join("rendered/collector.yaml"), "# floe-render 0\n").unwrap();
+    assert_eq!(steps.iter().filter_map(step).next(), Some(3));
+}

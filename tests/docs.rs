@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// Commands that this test does not run, and what does. One that is in no document any more fails the test.
-const RUN_ELSEWHERE: [(&str, &str); 8] = [
+const RUN_ELSEWHERE: [(&str, &str); 9] = [
     ("cargo test", ".ci/run"),
     ("GOLDEN=update cargo test --test golden", "tests/golden.rs, which names it in its failures"),
     (
@@ -23,6 +23,10 @@ const RUN_ELSEWHERE: [(&str, &str); 8] = [
     ),
     ("helm dependency update charts/floe-observability", "conformance/helm/run"),
     ("helm dependency update obs", "conformance/helm/run"),
+    (
+        "helm template obs charts/floe-observability --namespace floe -f rendered/values.yaml",
+        "conformance/helm/run, for every golden case",
+    ),
     ("helm upgrade --install obs obs --namespace floe --create-namespace", "conformance/helm/apiserver"),
     (
         "helm upgrade --install obs charts/floe-observability --namespace floe --create-namespace -f -",

@@ -98,7 +98,10 @@ fn is_used(subject: &Linted<'_>, used: &[String], name: &str, passthrough: bool)
         other == name || name.starts_with(&format!("{other}.")) || other.starts_with(&format!("{name}."))
     };
     let meta = &subject.bundle.meta;
-    let in_meta = meta.variables.iter().any(|(_, one)| one.option.as_deref() == Some(name))
+    let in_meta = meta
+        .variables
+        .iter()
+        .any(|(_, one)| [&one.option, &one.secret].iter().any(|option| option.as_deref() == Some(name)))
         || meta.files.iter().any(|(_, one)| one.secret.as_deref() == Some(name))
         || meta.namespace.as_ref().is_some_and(|one| one.option.as_deref() == Some(name));
     let key = name.rsplit('.').next().unwrap_or_default();
@@ -142,10 +145,12 @@ fn references(subject: &Linted<'_>, found: &mut Collect) {
     let meta = &subject.bundle.meta;
     let variables =
         meta.variables.iter().map(|(name, one)| (format!("variables.{name}.option"), name, one.option.as_deref()));
+    let secrets =
+        meta.variables.iter().map(|(name, one)| (format!("variables.{name}.secret"), name, one.secret.as_deref()));
     let files = meta.files.iter().map(|(name, one)| (format!("files.{name}.secret"), name, one.secret.as_deref()));
     let namespace =
         meta.namespace.iter().map(|one| ("namespace.option".to_owned(), "namespace", one.option.as_deref()));
-    for (key, near, option) in variables.chain(files).chain(namespace) {
+    for (key, near, option) in variables.chain(secrets).chain(files).chain(namespace) {
         let Some(option) = option else { continue };
         if !subject.options.iter().any(|one| one.name == option) {
             let meant = did_you_mean(option, subject.options.iter().map(|one| one.name.as_str()));
