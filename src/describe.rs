@@ -109,15 +109,22 @@ pub fn signals(kind: Kind, bundle: &Bundle) -> Vec<String> {
 /// The keys that the connection Secret holds, marked where an option does as well.
 #[must_use]
 pub fn secret_keys(bundle: &Bundle) -> Vec<String> {
-    let variables = bundle.meta.variables.iter().map(|(_, variable)| match &variable.option {
-        Some(option) => format!("{} (or {option})", variable.key),
-        None => variable.key.clone(),
+    let variables = bundle.meta.variables.iter().map(|(_, variable)| match (&variable.option, &variable.secret) {
+        (Some(option), _) => format!("{} (or {option})", variable.key),
+        (None, Some(option)) => format!("{} (Secret by {option})", variable.key),
+        (None, None) => variable.key.clone(),
     });
     let files = bundle.meta.files.iter().map(|(_, file)| match &file.secret {
         Some(option) => format!("file {} (Secret by {option})", file.key),
         None => format!("file {}", file.key),
     });
-    variables.chain(files).collect()
+    let mut keys = Vec::new();
+    for key in variables.chain(files) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// Every bundle of a library with its kind and name, both kinds in order.

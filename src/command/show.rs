@@ -135,8 +135,11 @@ fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connec
         .variables
         .iter()
         .map(|(variable, one)| {
-            let instead =
-                one.option.as_ref().map_or_else(|| "secret".to_owned(), |option| format!("or option {option}"));
+            let instead = match (&one.option, &one.secret) {
+                (Some(option), _) => format!("or option {option}"),
+                (None, Some(option)) => format!("secret, Secret by {option}"),
+                (None, None) => "secret".to_owned(),
+            };
             vec![one.key.clone(), variable.to_owned(), instead, one.about.clone()]
         })
         .chain(meta.files.iter().map(|(file, one)| {
