@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::json::Json;
 use crate::reference;
-use crate::schema::{DEFINITION, MAX_SCHEMA_DEPTH, descending};
+use crate::schema::{Bound, DEFINITION, MAX_SCHEMA_DEPTH, descending};
 
 /// Whether a value is plainly right by a schema, its annotations included. References are taken for strings of any form.
 pub(crate) fn is_right(root: &'static Json, value: &Value) -> bool {
@@ -126,8 +126,14 @@ impl Look {
             }
             ("then" | "else", _) => Some(true),
             ("x-ascending", _) => {
-                let default = |name: &str| schema.get("properties")?.get(name)?.get("default").map(Json::to_value);
-                let wrong = wanted.items().iter().any(|pair| descending(&pair.to_value(), value, default).is_some());
+                let bound = |name: &str| {
+                    let own = schema.get("properties")?.get(name)?;
+                    let there = own.resolved(self.root)?;
+                    let default = own.get("default").or_else(|| there.get("default")).map(Json::to_value);
+                    let types = there.get("type").map_or(&[][..], Json::items);
+                    Some(Bound { default, duration: types.iter().any(|one| one.as_str() == Some("string")) })
+                };
+                let wrong = wanted.items().iter().any(|pair| descending(&pair.to_value(), value, bound).is_some());
                 self.ask(wrong)
             }
             ("x-secret", Value::String(text)) => self.ask(!text.is_empty() && !is_late(value)),

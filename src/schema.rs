@@ -98,7 +98,7 @@ impl<'a> Schema<'a> {
         if late && !matches!(error.kind(), ValidationErrorKind::FalseSchema) {
             let number = matches!(error.kind(), ValidationErrorKind::Type { .. });
             match self.late {
-                Late::Scalars => return,
+                Late::Scalars if !Self::never_scalar(error) => return,
                 Late::Strings if !number => return,
                 _ => {}
             }
@@ -171,6 +171,20 @@ impl<'a> Schema<'a> {
             }
             _ => push(at, reason(error)),
         }
+    }
+
+    /// Whether text that holds a reference stands where only a mapping or a list can. A reference alone may become one.
+    fn never_scalar(error: &ValidationError<'_>) -> bool {
+        let Value::String(text) = error.instance().as_ref() else { return false };
+        let collections = |kind: &str| matches!(kind, "object" | "array");
+        let wanted = match error.kind() {
+            ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => collections(kind.as_str()),
+            ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
+                kinds.iter().all(|kind| collections(kind.as_str()))
+            }
+            _ => false,
+        };
+        wanted && !matches!(reference::parts(text).as_deref(), Ok([reference::Part::Variable(_)]))
     }
 
     /// The schema objects on the way to a keyword, outermost first, `$ref` followed. Below a reference inside a schema with
@@ -246,6 +260,7 @@ fn reason(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::MinLength { limit: 1 }
         | ValidationErrorKind::MinItems { limit: 1 }
         | ValidationErrorKind::MinProperties { limit: 1 } => "must not be empty".to_owned(),
+        ValidationErrorKind::MaxProperties { limit: 1 } => "must have one key, not several".to_owned(),
         ValidationErrorKind::MaxLength { limit } => format!("must have at most {limit} characters"),
         ValidationErrorKind::UniqueItems => "must not hold the same item twice".to_owned(),
         ValidationErrorKind::FalseSchema => "is not allowed here".to_owned(),
@@ -484,16 +499,25 @@ fn annotated_below<'a>(
     }
 }
 
-/// Why the two values that a pair of `x-ascending` names are in the wrong order, if they are. `default` gives what a
-/// name has when it is not set.
+/// What a schema says of one of the values that `x-ascending` compares.
+pub struct Bound {
+    /// The value where none is given.
+    pub default: Option<Value>,
+    /// Whether it is a duration: text, or an integer that counts nanoseconds.
+    pub duration: bool,
+}
+
+/// Why the two values that a pair of `x-ascending` names are in the wrong order, if they are.
 #[must_use]
-pub fn descending(pair: &Value, value: &Value, default: impl Fn(&str) -> Option<Value>) -> Option<String> {
+pub fn descending(pair: &Value, value: &Value, bound: impl Fn(&str) -> Option<Bound>) -> Option<String> {
     let flag = |key: &str| pair.get(key).and_then(Value::as_bool).unwrap_or_default();
     let side = |key: &str| -> Option<(String, f64)> {
         let name = pair.get(key)?.as_str()?;
-        let number = match value.get(name).cloned().or_else(|| default(name)) {
+        let bound = bound(name).unwrap_or(Bound { default: None, duration: false });
+        let number = match value.get(name).or(bound.default.as_ref()) {
             None => 0.0,
-            Some(Value::String(text)) => seconds(&text)?,
+            Some(Value::String(text)) => seconds(text)?,
+            Some(other) if bound.duration => other.as_f64()? * 1e-9,
             Some(other) => other.as_f64()?,
         };
         Some((name.to_owned(), number))
@@ -520,7 +544,7 @@ fn seconds(text: &str) -> Option<f64> {
             "m" => 60.0,
             "s" => 1.0,
             "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
             "ns" => 1e-9,
             "" if number == 0.0 => 0.0,
             _ => return None,

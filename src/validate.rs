@@ -24,6 +24,9 @@ use crate::select::Plan;
 use crate::target::SECTIONS;
 use crate::{embedded, plain, pointer, reference};
 
+/// What is wrong with an ID that is none.
+const NOT_AN_ID: &str = "an ID is `type` or `type/name`, where a name has no blanks and none of $ + < = > ^ ` | ~";
+
 /// A document with the way to tell where its values are from.
 struct Document<'a> {
     name: &'a str,
@@ -164,7 +167,7 @@ fn collector_schema(
             let kind = id.split('/').next().unwrap_or(id);
             let at = pointer::join(&format!("/{section}"), id);
             if is_component_type(kind) && !is_component_id(id) {
-                found.push(document.message(&at, "a component's ID is `type` or `type/name`, without blanks"));
+                found.push(document.message(&at, NOT_AN_ID));
             }
             if embedded::component(section, kind).is_some_and(|tree| !body.is_null() && right(tree, body)) {
                 continue;
@@ -229,10 +232,12 @@ fn is_component_type(kind: &str) -> bool {
     kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Whether an ID is `type` or `type/name`, as the collector reads it (component.ID of 0.158.0).
+/// Whether an ID is `type` or `type/name`, as the collector reads it (component.ID of 0.158.0): a name has no symbols, and
+/// at most 1024 characters.
 fn is_component_id(id: &str) -> bool {
     let (kind, name) = id.split_once('/').map_or((id, None), |(kind, name)| (kind, Some(name)));
-    is_component_type(kind) && name.is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()))
+    let fits = |b: u8| b.is_ascii_graphic() && !b"$+<=>^`|~".contains(&b);
+    is_component_type(kind) && name.is_none_or(|name| (1..=1024).contains(&name.len()) && name.bytes().all(fits))
 }
 
 fn unknown_component(section: &str, kind: &str) -> String {
@@ -276,8 +281,12 @@ fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &m
             );
         }
         for pair in schema.get("x-ascending").and_then(Value::as_array).into_iter().flatten() {
-            let default = |name: &str| schema.get("properties")?.get(name)?.get("default").cloned();
-            if let Some(text) = schema::descending(pair, value, default) {
+            if let Some(text) = schema::descending(pair, value, |name| {
+                let schema = schema.get("properties")?.get(name)?;
+                let types = schema.get("type").and_then(Value::as_array);
+                let duration = types.is_some_and(|types| types.iter().any(|one| one == "string"));
+                Some(schema::Bound { default: schema.get("default").cloned(), duration })
+            }) {
                 found.push(document.message(at, &text));
             }
         }
@@ -318,6 +327,9 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
     let pipelines = config.pointer("/service/pipelines").and_then(Value::as_object);
     for (pipeline, body) in pipelines.into_iter().flatten() {
         let signal = pipeline.split('/').next().unwrap_or(pipeline);
+        if !pipeline.ends_with('/') && is_component_type(signal) && !is_component_id(pipeline) {
+            found.push(document.message(&pointer::join("/service/pipelines", pipeline), NOT_AN_ID));
+        }
         for section in ["receivers", "processors", "exporters"] {
             let at = format!("{}/{section}", pointer::join("/service/pipelines", pipeline));
             let list = body.get(section).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -383,7 +395,51 @@ fn references(document: &Document<'_>, found: &mut Collect) -> Result<()> {
         }
         connects(document, signals, id, sides.get(id), found);
     }
+    circles(document, signals, &sides, found);
     Ok(())
+}
+
+/// Reports a connector through which a pipeline would be fed what it exports.
+fn circles(document: &Document<'_>, signals: &'static Json, sides: &Map<String, Value>, found: &mut Collect) {
+    let pipeline_of = |at: &str| pointer::tokens(at).nth(2).unwrap_or_default();
+    // (pipeline that exports, pipeline that receives, connector, where it is exported to)
+    let mut joints: Vec<(String, String, &str, &str)> = Vec::new();
+    for (id, side) in sides {
+        let kind = id.split('/').next().unwrap_or(id);
+        let table = signals.get("connectors").and_then(|table| table.get(kind));
+        let entries = |name: &str| side.get(name).and_then(Value::as_array).into_iter().flatten();
+        for fed in entries("exporters") {
+            let (from, at) = (fed[0].as_str().unwrap_or_default(), fed[1].as_str().unwrap_or_default());
+            for feeds in entries("receivers") {
+                let to = feeds[0].as_str().unwrap_or_default();
+                let joined = table.is_none_or(|table| {
+                    table.get(from).is_some_and(|list| list.items().iter().any(|one| one.as_str() == Some(to)))
+                });
+                if joined {
+                    let receiving = pipeline_of(feeds[1].as_str().unwrap_or_default());
+                    joints.push((pipeline_of(at), receiving, id, at));
+                }
+            }
+        }
+    }
+    for (start, next, id, at) in &joints {
+        let mut reached = vec![next];
+        let mut index = 0;
+        while let Some(here) = reached.get(index).copied() {
+            for (from, to, ..) in &joints {
+                if from == here && !reached.contains(&to) {
+                    reached.push(to);
+                }
+            }
+            index += 1;
+        }
+        if reached.contains(&start) {
+            let text = format!(
+                "the connector `{id}` leads back to the pipeline `{start}`, which would be fed what it exports"
+            );
+            found.push(document.message(at, &text));
+        }
+    }
 }
 
 /// Reports a component in the pipeline of a signal that it does not take.

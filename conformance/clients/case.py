@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shlex
 
 import yaml
 
@@ -67,6 +68,19 @@ class Case:
         first = self.text_of("collector.yaml").partition("\n")[0] if self.has("collector.yaml") else ""
         stated = re.search(r"; for collector ([0-9.]+)$", first)
         return stated[1] if stated else "0.158.0"
+
+    def command(self):
+        """(directory, arguments) of the command line that rendered the case, if it is known."""
+        own = self.path.name == "expected"
+        line = self.path.parent / "cmd" if own else self.path.with_name(f"{self.path.name}.cmd")
+        if not line.is_file():
+            return None
+        words = shlex.split(line.read_text())[1:]
+        for flag in ("-o", "--output-dir"):
+            if flag in words:
+                at = words.index(flag)
+                del words[at : at + 2]
+        return line.parent.resolve(), words
 
     def collector_env(self, nasty):
         """What the collector's container gets, as the values bind it."""

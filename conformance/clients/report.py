@@ -19,6 +19,16 @@ def refused(consumer, case, reason):
     _line(consumer, "refused", case, reason)
 
 
+def listed(consumer, case, reason):
+    """Two programs disagree, and it is written down why."""
+    _line(consumer, "listed", case, reason)
+
+
+def note(text):
+    """For people: nothing is counted."""
+    print("note", text, sep="\t", flush=True)
+
+
 def same(consumer, case, other):
     """Its files say what those of another case say, so it is not tried again."""
     _line(consumer, "same", case, other)

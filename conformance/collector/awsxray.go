@@ -8,7 +8,8 @@ import (
 )
 
 // A stand-in, not the real thing: no registry has all modules of the awsxray exporter for this collector. It decodes
-// the keys of the exporter's Config as of 0.156.0, which has no Validate, and discards what it receives. The real
+// the keys of the exporter's Config, which has no Validate, as the commits have them that
+// tools/import-schemas/components/exporters/awsxray.yaml names, and discards what it receives. The real
 // exporter is in the 0.120 collector.
 func awsxrayExporter() exporter.Factory {
 	return exporter.NewFactory(component.MustNewType("awsxray"),
@@ -26,6 +27,10 @@ type awsxrayConfig struct {
 	Endpoint              string           `mapstructure:"endpoint"`
 	RequestTimeoutSeconds int              `mapstructure:"request_timeout_seconds"`
 	MaxRetries            int              `mapstructure:"max_retries"`
+	SharedCredentialsFile []string         `mapstructure:"shared_credentials_file"`
+	Profile               string           `mapstructure:"profile"`
+	CertificateFilePath   string           `mapstructure:"certificate_file_path"`
+	IMDSRetries           int              `mapstructure:"imds_retries"`
 	NoVerifySSL           bool             `mapstructure:"no_verify_ssl"`
 	ProxyAddress          string           `mapstructure:"proxy_address"`
 	Region                string           `mapstructure:"region"`

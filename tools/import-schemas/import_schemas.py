@@ -20,8 +20,18 @@ UNIT = "(ns|us|µs|μs|ms|s|m|h)"
 NUMBER = "([0-9]+([.][0-9]*)?|[.][0-9]+)"
 UNSIGNED = f"(0|({NUMBER}{UNIT})+)"
 
+# What Go's url.Parse reads of http and https; a host must be there, or the first request fails.
+ESCAPED = "([^%\\x00-\\x1f\\x7f]|%[0-9A-Fa-f][0-9A-Fa-f])*"
+HOST = r"([^/?#@%:\s\\^{|}`\[\]]+|\[[0-9A-Fa-f:.]+\])"
+URL = rf"https?://([^/?#@\s]*@)?{HOST}(:[0-9]*)?([/?#]{ESCAPED})?"
+
 # What Go's time.ParseDuration reads; a bare integer is taken as nanoseconds.
 HELPERS = {
+    "url": {"pattern": f"^{URL}$", "x-message": "must be a URL with a host, such as https://example.com:4318/path"},
+    "url_or_empty": {
+        "pattern": f"^(|{URL})$",
+        "x-message": "must be a URL with a host, such as https://example.com:4318/path",
+    },
     "duration": {"type": ["string", "integer"], "pattern": f"^[+-]?{UNSIGNED}$"},
     "duration_not_negative": {"type": ["string", "integer"], "pattern": f"^[+]?{UNSIGNED}$", "minimum": 0},
     "duration_positive": {
