@@ -75,7 +75,11 @@ class Case:
         line = self.path.parent / "cmd" if own else self.path.with_name(f"{self.path.name}.cmd")
         if not line.is_file():
             return None
-        words = shlex.split(line.read_text())[1:]
+        commands = line.read_text().strip().splitlines()
+        words = shlex.split(commands[0])[1:]
+        if len(commands) > 1 or not words or not words[0].startswith("-"):
+            return None  # not a rendering alone
+        words = [word for word in words if word != "--chart"]
         for flag in ("-o", "--output-dir"):
             if flag in words:
                 at = words.index(flag)
