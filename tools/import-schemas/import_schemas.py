@@ -20,10 +20,10 @@ UNIT = "(ns|us|µs|μs|ms|s|m|h)"
 NUMBER = "([0-9]+([.][0-9]*)?|[.][0-9]+)"
 UNSIGNED = f"(0|({NUMBER}{UNIT})+)"
 
-# What Go's url.Parse reads of http and https; a host must be there, or the first request fails.
-ESCAPED = "([^%\\x00-\\x1f\\x7f]|%[0-9A-Fa-f][0-9A-Fa-f])*"
-HOST = r"([^/?#@%:\s\\^{|}`\[\]]+|\[[0-9A-Fa-f:.]+\])"
-URL = rf"https?://([^/?#@\s]*@)?{HOST}(:[0-9]*)?([/?#]{ESCAPED})?"
+# What Go's url.Parse reads of http and https, in ASCII; a host must be there, or the first request fails.
+ESCAPED = "([!-$&-~]|%[0-9A-Fa-f][0-9A-Fa-f])*"
+HOST = r"([!$&-.0-9;=A-Z_a-z~]+|\[[0-9A-Fa-f:.]+\])"
+URL = f"https?://([!$-.0-;=A-~]*@)?{HOST}(:[0-9]*)?([/?#]{ESCAPED})?"
 
 # What Go's time.ParseDuration reads; a bare integer is taken as nanoseconds.
 HELPERS = {
