@@ -304,5 +304,5 @@ fn the_workflow_runs() {
     assert_eq!(codes, [0, 0]);
     assert!(std::fs::read_to_string(at.join("junit-acme.xml")).unwrap().contains("failures=\"0\""));
     std::fs::write(at.join("rendered/collector.yaml"), "# floe-render 0\n").unwrap();
-    assert_eq!(steps.iter().filter_map(step).next(), Some(3));
+    assert_eq!(steps.iter().find_map(step), Some(3));
 }
