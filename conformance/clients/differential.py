@@ -160,7 +160,8 @@ def answers(command, questions):
     run = subprocess.run(command, input=lines, capture_output=True, text=True)
     given = [json.loads(line) for line in run.stdout.splitlines()]
     if [one["name"] for one in given] != [one["name"] for one in questions]:
-        raise SystemExit(f"{command[0]} answered {len(given)} of {len(questions)} questions: {run.stderr.strip()[:1000]}")
+        ended = f"{command[0]} ended with {run.returncode} after {len(given)} of {len(questions)} questions"
+        raise SystemExit(f"{ended}: {run.stderr.strip()[:1000]}")
     return given
 
 

@@ -214,7 +214,7 @@ class Trial:
 
     def refuse_strangers(self):
         """Where jobs must say who they are, one that does not is refused."""
-        receiver = self.config["receivers"]["otlp"]["protocols"]["http"]
+        receiver = self.config["receivers"]["otlp"]["protocols"].get("http") or {}  # a patch may have removed it
         tls = receiver.get("tls")
         if not (receiver.get("auth") or (tls or {}).get("client_ca_file")):
             return
