@@ -43,6 +43,9 @@ impl Server {
         Server::new(move |mut stream, log| {
             read_request(&mut stream, log);
             let _ = stream.write_all(response.as_bytes());
+            // What is closed with something unread is reset, and the answer may go with it.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         })
     }
 
