@@ -16,22 +16,33 @@ use crate::digest;
 use crate::select::Kind;
 
 /// The largest archive that is read.
-const MAX_BYTES: u64 = 32 << 20;
+pub const MAX_BYTES: u64 = 32 << 20;
 
 /// The bundles in an archive. A link, a path that leads out of its folder, or a bundle over the limits is an error.
 pub fn read(path: &Path) -> Result<BTreeMap<(Kind, String), Files>> {
+    let shown = path.display().to_string();
+    let flag = "--bundles ";
+    files(flag, &shown, &load(flag, path)?)
+}
+
+/// The bytes of an archive; one over the limit is an error. `flag` is the option that names it, and begins each message.
+pub fn load(flag: &str, path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
-    let size = path.metadata().with_context(|| format!("--bundles {shown}: cannot be read"))?.len();
+    let size = path.metadata().with_context(|| format!("{flag}{shown}: cannot be read"))?.len();
     if size > MAX_BYTES {
-        bail!("--bundles {shown}: the archive has {size} bytes; the limit is {MAX_BYTES}");
+        bail!("{flag}{shown}: the archive has {size} bytes; the limit is {MAX_BYTES}");
     }
-    let bytes = std::fs::read(path).with_context(|| format!("--bundles {shown}: cannot be read"))?;
-    let not_one = |_| anyhow!("--bundles {shown}: not a tar archive; `floe-render bundle pack` makes one");
+    std::fs::read(path).with_context(|| format!("{flag}{shown}: cannot be read"))
+}
+
+/// The bundles in the bytes of an archive, which messages call `shown`.
+pub fn files(flag: &str, shown: &str, bytes: &[u8]) -> Result<BTreeMap<(Kind, String), Files>> {
+    let not_one = |_| anyhow!("{flag}{shown}: not a tar archive; `floe-render bundle pack` makes one");
     if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        bail!("--bundles {shown}: the archive is compressed; unpack it to a plain .tar");
+        bail!("{flag}{shown}: the archive is compressed; unpack it to a plain .tar");
     }
     let mut bundles: BTreeMap<(Kind, String), (Files, Limits)> = BTreeMap::new();
-    for entry in Archive::new(bytes.as_slice()).entries().map_err(not_one)? {
+    for entry in Archive::new(bytes).entries().map_err(not_one)? {
         let mut entry = entry.map_err(not_one)?;
         let path = entry.path().map_err(not_one)?.into_owned();
         let name = format!("{shown}/{}", path.display());

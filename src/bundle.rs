@@ -445,6 +445,22 @@ impl Library {
         library
     }
 
+    /// The bundle in the bytes of an archive, which must hold one; messages call it `shown`.
+    pub fn packed(shown: &str, bytes: &[u8]) -> Result<(Kind, String, Bundle)> {
+        let mut library = Library::default();
+        let mut found = Collect::default();
+        for ((kind, name), files) in archive::files("", shown, bytes)? {
+            let source = Source::Archive(format!("{shown}/{kind}/{name}"), files);
+            library.add(kind, &name, source, &mut found);
+        }
+        let library = found.finish(library)?;
+        let names: Vec<_> = library.found.keys().cloned().collect();
+        let [(kind, name)] = names.as_slice() else {
+            bail!("{shown}: holds {} bundles; `floe-render bundle pack` makes an archive of one", names.len());
+        };
+        Ok((*kind, name.clone(), library.get(*kind, name)?))
+    }
+
     fn add(&mut self, kind: Kind, name: &str, source: Source, found: &mut Collect) {
         let shown = source.shown();
         if !is_id(name) {

@@ -181,6 +181,18 @@ fn a_bundle_that_is_too_large_is_refused() {
 }
 
 #[cfg(unix)]
+#[cfg(not(feature = "oci"))]
+#[test]
+fn a_build_without_the_client_for_registries_says_how_to_get_it() {
+    let (dir, _) = with_bundle();
+    let reference = "oci://localhost:5000/acme:1";
+    for arguments in [vec!["bundle", "push", "bundles/telemetry/acme", reference], vec!["bundle", "pull", reference]] {
+        let output = render(dir.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("--features oci"), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn a_template_cannot_make_the_program_use_up_the_memory() {
     let (dir, bundle) = with_bundle();

@@ -26,7 +26,7 @@ use crate::cli::Command;
 /// Runs a subcommand; what it prints goes to `out`, what a user should know to `err`. Returns the exit code.
 pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
     match command {
-        Command::Bundle(bundle) => bundle.run(out),
+        Command::Bundle(bundle) => bundle.run(out, err),
         Command::Check(check) => check.run(out, err),
         Command::Diff(diff) => diff.run(out, err),
         Command::Explain(explain) => explain.run(out),

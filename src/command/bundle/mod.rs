@@ -3,6 +3,7 @@
 mod lint;
 mod lock;
 mod new;
+mod oci;
 mod pack;
 mod test;
 
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 use crate::bundle::Library;
 use crate::select::Kind;
 
-/// Writes, checks, tests and packs bundles of your own
+/// Writes, checks, tests, packs and shares bundles of your own
 #[derive(Clone, Debug, Args)]
 pub struct Bundle {
     #[command(subcommand)]
@@ -29,16 +30,20 @@ enum Command {
     Test(test::Test),
     Pack(pack::Pack),
     Lock(lock::Lock),
+    Push(oci::Push),
+    Pull(oci::Pull),
 }
 
 impl Bundle {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
         match &self.command {
             Command::New(new) => new.run(out),
             Command::Lint(lint) => lint.run(out),
             Command::Test(test) => test.run(out),
             Command::Pack(pack) => pack.run(out),
             Command::Lock(lock) => lock.run(out),
+            Command::Push(push) => push.run(out, err),
+            Command::Pull(pull) => pull.run(out, err),
         }
     }
 }

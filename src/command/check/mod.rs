@@ -1,7 +1,7 @@
 //! `check`: are the backends there, and are the credentials.
 //!
 //! It renders as a run without a subcommand does, and then tries what the bundles' connections say. No other part of the
-//! program reads the environment or opens a connection.
+//! program reads the environment or opens a connection, but `bundle push` and `bundle pull`.
 
 mod answer;
 mod aws;
@@ -26,6 +26,8 @@ use clap::{Args, ValueEnum};
 use self::answer::{Answer, Entry};
 use self::environment::{Environment, Hidden};
 use self::plan::{Act, Step};
+#[cfg(feature = "oci")]
+pub(super) use self::tls::authorities;
 use crate::cli::Request;
 use crate::write;
 

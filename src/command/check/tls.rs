@@ -20,7 +20,7 @@ const SOON: u64 = 14;
 const DAY: u64 = 86_400;
 
 /// The certificates of a PEM file.
-pub(super) fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+pub(in super::super) fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
     let found: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
