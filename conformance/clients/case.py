@@ -176,6 +176,8 @@ def secret_for(document, nasty):
                 return nasty.replace(":", "")  # basic authentication has no way to write one
             if path[-1] == "token":
                 return nasty.replace(" ", "")  # RFC 6750 has no blank in a bearer token
+            if path[-1].startswith("sasl."):
+                return nasty.lstrip()  # librdkafka drops blanks at the beginning of any value
             if "custom_headers" in path:
                 return nasty.strip()  # no header begins or ends with a blank
         return nasty

@@ -1,10 +1,12 @@
 """Sends a run event with the real OpenLineage client, configured by a case's files alone, and checks what arrives.
 
-usage: lineage.py SHARE CASE_DIR...     SHARE is 0/2 for the first half of the distinct cases
+usage: lineage.py SHARE KAFKA CASE_DIR...     SHARE is 0/2 for the first half of the distinct cases; KAFKA the broker's jars,
+                                              or why there are none
 
 What must arrive is read from `artifacts.json`; no backend is known by name here.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
+import broker
 import report
 import sandbox
 from case import AWS_IDENTITY, NASTY, Case, expand, references, secret_for, substitute
@@ -19,6 +22,7 @@ from case import AWS_IDENTITY, NASTY, Case, expand, references, secret_for, subs
 SCHEMA = pathlib.Path(__file__).parents[3] / "shared/upstream/openlineage/OpenLineage.json"
 EMITTER = pathlib.Path(__file__).with_name("emit_lineage.py")
 
+STUBBED = "producer stubbed"
 CONSOLE = "openlineage.client.transport.console "  # how `emit_lineage.py` begins a line of that logger
 
 
@@ -26,7 +30,7 @@ class Wrong(Exception):
     """What arrived is not what was promised."""
 
 
-def main(share, directories):
+def main(share, kafka, directories):
     cases = [case for case in map(Case, directories) if case.has("openlineage.yml")]
     try:
         sandbox.enter()
@@ -39,15 +43,19 @@ def main(share, directories):
     verdicts = report.Verdicts("openlineage", share)
     for case in cases:
         digest = case.digest("openlineage.yml", "workload.env.yaml")
-        verdicts.report(case.name, digest, lambda: judge(case, authority, validator))
+        verdicts.report(case.name, digest, lambda: judge(case, authority, validator, kafka))
     report.close()
 
 
-def judge(case, authority, validator):
+def judge(case, authority, validator, kafka):
     try:
-        return [(report.accepted, check(case, authority, validator))]
+        notes = check(case, authority, validator, kafka)
     except Exception as error:  # whatever it is, the next case has its turn
         return [(report.refused, f"{type(error).__name__}: {error}")]
+    verdicts = [(report.accepted, "; ".join(sorted(notes)))]
+    if stubbed := sorted(note for note in notes if STUBBED in note):
+        verdicts += [(report.skipped, f"{note}: {'no broker speaks it' if 'msk' in note else kafka}") for note in stubbed]
+    return verdicts
 
 
 def event_validator():
@@ -58,7 +66,7 @@ def event_validator():
     return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
-def check(case, authority, validator):
+def check(case, authority, validator, kafka):
     artifacts = case.artifacts()
     promised = artifacts["openlineage_config"]
     namespace = artifacts["environment_variables"]["OPENLINEAGE_NAMESPACE"]
@@ -67,20 +75,58 @@ def check(case, authority, validator):
     notes = set()
     # The same client from both sources, then from the files with each of the other secrets.
     secrets = NASTY if references(promised) else NASTY[:1]
+    runs = []
     for (config, entries), nasty in [(from_artifacts, NASTY[0]), *[(from_files, value) for value in secrets]]:
         env = expand(entries, secret_for(promised, nasty))
         transports = list(flatten(substitute(promised, env, dollar="$$")))  # no escape there
-        for path in {t["verify"] for t in transports if isinstance(t.get("verify"), str)}:
-            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-            pathlib.Path(path).write_bytes(authority.pem)
-        ports = {80, 443} | {port for t in transports if (port := address(t).port)}
-        with sandbox.stand_in(authority, ports) as server:
-            produced = emit(config, env)
-            for transport in transports:
-                notes.add(deliver(transport, server.requests, produced, namespace, validator))
+        runs.append((config, env, transports))
+    with contextlib.ExitStack() as brokers:
+        running = None
+        producers = [producer_config(transports) for _, _, transports in runs]
+        users = {its["sasl.username"]: its["sasl.password"] for its in filter(None, producers) if "sasl.username" in its}
+        for (config, env, transports), producer in zip(runs, producers):
+            if producer and os.path.isdir(kafka) and not (running and running.knows(producer)):
+                brokers.close()
+                provide_files(case, authority, producer)
+                own = {producer.get("sasl.username"): producer.get("sasl.password")}
+                running = broker.Broker(kafka, authority, producer, users | own)
+                brokers.callback(running.close)
+                running.knows(producer)
+            for path in {t["verify"] for t in transports if isinstance(t.get("verify"), str)}:
+                pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+                pathlib.Path(path).write_bytes(authority.pem)
+            ports = {80, 443} | {port for t in transports if (port := address(t).port)}
+            with sandbox.stand_in(authority, ports) as server:
+                produced = emit(config, env, stub=not running)
+                for transport in transports:
+                    if transport.get("type") == "kafka" and running:
+                        notes.add(consume(transport, running, namespace, validator))
+                    else:
+                        notes.add(deliver(transport, server.requests, produced, namespace, validator))
+        if running:
+            refuse_strangers(producer, running)
     if validator is None:
         notes.add(f"event schema skipped: no {SCHEMA.name} in ../shared")
-    return "; ".join(sorted(notes))
+    return notes
+
+
+def producer_config(transports):
+    """Of the Kafka transport, if there is one."""
+    return next((t["config"] for t in transports if t.get("type") == "kafka"), None)
+
+
+def provide_files(case, authority, config):
+    """Writes the TLS files that the producer's configuration names, where the values mount a Secret for them."""
+    mounts = [mount["mountPath"] for mount in case.yaml("values.yaml")["workloads"].get("volumeMounts") or []]
+    certificate, key = authority.certificate("job.example.test")
+    for option, content in (("ca", authority.pem), ("certificate", certificate), ("key", key)):
+        path = config.get(f"ssl.{option}.location")
+        if path is None:
+            continue
+        if not any(path.startswith(mount.rstrip("/") + "/") for mount in mounts):
+            raise Wrong(f"`{path}` is in no volume that the values mount")
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(path).write_bytes(content)
 
 
 def flatten(transport):
@@ -99,14 +145,14 @@ def address(transport):
     return urlsplit(transport.get("url", ""))
 
 
-def emit(config, env):
-    config_file, stub = sandbox.SCRATCH / "openlineage.yml", sandbox.SCRATCH / "produced.jsonl"
+def emit(config, env, stub):
+    config_file, given = sandbox.SCRATCH / "openlineage.yml", sandbox.SCRATCH / "produced.jsonl"
     config_file.write_text(json.dumps(config))  # JSON is YAML
-    stub.write_text("")
+    given.write_text("")
     environment = {
         "PATH": os.environ["PATH"],
         "OPENLINEAGE_CONFIG": str(config_file),
-        "CONFORMANCE_KAFKA_STUB": str(stub),
+        **({"CONFORMANCE_KAFKA_STUB": str(given)} if stub else {}),
         **AWS_IDENTITY,
         **env,
     }
@@ -114,7 +160,7 @@ def emit(config, env):
     if job.returncode:
         raise Wrong(f"the client failed: {(job.stderr.strip().splitlines() or ['no message'])[-1]}")
     logged = [line.removeprefix(CONSOLE) for line in job.stderr.splitlines() if line.startswith(CONSOLE)]
-    return [json.loads(line) for line in stub.read_text().splitlines()] + [{"topic": CONSOLE, "value": v} for v in logged]
+    return [json.loads(line) for line in given.read_text().splitlines()] + [{"topic": CONSOLE, "value": v} for v in logged]
 
 
 def deliver(transport, requests, produced, namespace, validator):
@@ -149,7 +195,7 @@ def deliver(transport, requests, produced, namespace, validator):
         if "messageKey" in transport:
             expect("message key", messages[-1]["key"], transport["messageKey"])
         check_event(json.loads(messages[-1]["value"]), namespace, validator)
-        return f"{kind}: producer stubbed"
+        return f"{kind}: {STUBBED}"
     if kind == "console":
         events = [m for m in produced if m["topic"] == CONSOLE]
         if not events:
@@ -157,6 +203,31 @@ def deliver(transport, requests, produced, namespace, validator):
         check_event(json.loads(events[-1]["value"]), namespace, validator)
         return f"{kind}: logged"
     raise Wrong(f"transport type `{kind}` has no check here")
+
+
+def consume(transport, running, namespace, validator):
+    """What the broker has of the event."""
+    config, topic = transport["config"], transport["topic"]
+    messages = running.messages(topic)
+    expect(f"messages in topic `{topic}`", len(messages), 1)
+    expect("message key", messages[0]["key"], transport.get("messageKey", f"run:{namespace}/conformance"))
+    check_event(json.loads(messages[0]["value"]), namespace, validator)
+    said = [config["security.protocol"], config.get("sasl.mechanism")]
+    said.append("client certificate" if "ssl.certificate.location" in config else None)
+    return f"kafka: consumed from a broker ({', '.join(filter(None, said))})"
+
+
+def refuse_strangers(config, running):
+    """The broker has nothing for those who are not who they must be."""
+    strangers = []
+    if "sasl.mechanism" in config:
+        strangers.append(("another password", config | {"sasl.password": "another"}))
+    if "ssl.certificate.location" in config:
+        own = ("ssl.certificate.location", "ssl.key.location")
+        strangers.append(("no certificate", {name: value for name, value in config.items() if name not in own}))
+    for who, its in strangers:
+        if not running.refuses(its):
+            raise Wrong(f"the broker takes a client with {who}")
 
 
 def authorization(auth):
@@ -195,4 +266,4 @@ def check_event(event, namespace, validator):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(*sys.argv[1:3], sys.argv[3:])

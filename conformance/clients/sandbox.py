@@ -105,9 +105,9 @@ class Authority:
         # Python's clients carry their own list of authorities.
         _run("mount", "--bind", str(system), certifi.where())
 
-    def certificate(self, name):
-        """The PEM certificate chain and key for a name."""
-        issued = self._ca.issue_cert(name)
+    def certificate(self, *names):
+        """The PEM certificate chain and key for some names."""
+        issued = self._ca.issue_cert(*names)
         return b"".join(blob.bytes() for blob in issued.cert_chain_pems), issued.private_key_pem.bytes()
 
     def context(self, name):
