@@ -83,6 +83,21 @@ def in_pod(command, **options):
     return subprocess.Popen(["ip", "netns", "exec", "pod", *command], **options)
 
 
+@contextlib.contextmanager
+def root():
+    """A root directory for one pod: all that is here, and what is written there stays there."""
+    here = SCRATCH / "pod"
+    upper, work, merged = here / "upper", here / "work", here / "root"
+    for directory in (upper, work, merged):
+        directory.mkdir(parents=True)
+    _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", str(merged))
+    try:
+        yield merged
+    finally:
+        _run("umount", str(merged))
+        shutil.rmtree(here)
+
+
 class Authority:
     """Issues certificates, and is trusted by every program in here that asks the system or certifi."""
 
