@@ -183,6 +183,35 @@ def stand_in(authority, ports):
         server.close()
 
 
+@contextlib.contextmanager
+def grpc_stand_in(authority, hosts):
+    """Accepts every unary gRPC call over TLS beside the stand-in, under these names, and remembers it; every answer is empty."""
+    from concurrent import futures
+
+    import grpc
+
+    calls = []
+
+    class Any(grpc.GenericRpcHandler):
+        def service(self, details):
+            metadata = dict(details.invocation_metadata)
+
+            def answer(body, context):
+                calls.append({"method": details.method, "headers": metadata, "body": body})
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    chain, key = authority.certificate(*hosts)
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[Any()])
+    server.add_secure_port(f"{JAEGER}:443", grpc.ssl_server_credentials([(key, chain)]))
+    server.start()
+    try:
+        yield calls
+    finally:
+        server.stop(0)
+
+
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -257,7 +286,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-# What the clients need to find in an answer: a DataZone event, X-Ray segments, an OAuth token.
+# What the clients need to find in an answer: a DataZone event, X-Ray segments, an OAuth token, one of another Google account.
 _REPLY = {
     "id": "event",
     "domainId": "domain",
@@ -265,6 +294,8 @@ _REPLY = {
     "access_token": "stand-in-token",
     "token_type": "Bearer",
     "expires_in": 3600,
+    "accessToken": "stand-in-token-of-another",
+    "expireTime": "2099-01-01T00:00:00Z",
 }
 
 _ASSUMED = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>

@@ -8,6 +8,7 @@ with a certificate for it. What must arrive is read from `collector.yaml`; no ba
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,13 @@ SERVICE = "conformance-job"
 # Exporters that the collectors here hold as a config only: they start and discard.
 DISCARDS = {"0.158.0": {"datadog", "awsxray"}, "0.120.0": {"datadog"}}
 # Exporters that start with made-up credentials, and whose APIs nothing here stands in for.
-UNSEEN = {"elasticsearch", "googlecloud"}
+UNSEEN = {"elasticsearch"}
+# Where the APIs of Google Cloud are, and the call that takes a signal.
+GOOGLE = {
+    "traces": ("cloudtrace.googleapis.com", "/google.devtools.cloudtrace.v2.TraceService/BatchWriteSpans"),
+    "metrics": ("monitoring.googleapis.com", "/google.monitoring.v3.MetricService/CreateTimeSeries"),
+    "logs": ("logging.googleapis.com", "/google.logging.v2.LoggingServiceV2/WriteLogEntries"),
+}
 # The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
 SECRETS = [value.replace("$$", "$") for value in NASTY]
 # Processors that do not start without what only a cluster or a cloud has.
@@ -140,7 +147,12 @@ class Trial:
             collector = self.start_collector(otelcol)
             self.emit(set.union(*self.signals.values()))
             self.stop(collector)
-        with sandbox.stand_in(self.network.authority, ports) as server:
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(sandbox.stand_in(self.network.authority, ports))
+            if "googlecloud" in real.values():
+                hosts = [host for host, _ in GOOGLE.values()]
+                self.network.names.elsewhere |= dict.fromkeys(hosts, sandbox.JAEGER)
+                self.calls = stack.enter_context(sandbox.grpc_stand_in(self.network.authority, hosts))
             try:
                 if grpc:
                     processes.append(self.start_jaeger(jaeger, grpc))
@@ -311,6 +323,8 @@ class Trial:
             return self.check_otlp_http(name, requests)
         if kind == "awsxray":
             return self.check_xray(name, requests)
+        if kind == "googlecloud":
+            return self.check_google(name)
         if kind == "debug":
             return self.check_debug(name)
         raise Wrong(f"exporter type `{kind}` has no check here")
@@ -391,6 +405,26 @@ class Trial:
         if "conformance" not in segment["name"]:
             raise Wrong(f"`{name}`: the segment is of {segment['name']!r}")
         return f"{name}: traces at {urlsplit(base).hostname}"
+
+    def check_google(self, name):
+        project = f"projects/{self.exporters[name]['project']}".encode()
+        for signal in sorted(self.signals[name]):
+            host, method = GOOGLE[signal]
+            got = []
+
+            def arrived():
+                got[:] = [call for call in list(self.calls) if call["method"] == method and b"conformance" in call["body"]]
+                return got
+
+            if not sandbox.wait_until(arrived, 15):
+                raise Wrong(f"`{name}`: no {method}; arrived: {[c['method'] for c in self.calls]}; {last_line('collector.log')}")
+            if project not in got[0]["body"]:
+                raise Wrong(f"`{name}`: {signal} are not of {project.decode()}")
+            # A service account signs its own token; that of an account it acts for comes from the stand-in.
+            token = "Bearer stand-in-token-of-another" if "impersonate" in self.exporters[name] else "Bearer "
+            if not got[0]["headers"].get("authorization", "").startswith(token):
+                raise Wrong(f"`{name}`: {signal} come without the token that they should")
+        return f"{name}: {', '.join(sorted(self.signals[name]))} at Google Cloud's APIs"
 
     def check_debug(self, name):
         counts = (self.exporters[name] or {}).get("verbosity", "basic") == "basic"
