@@ -10,7 +10,7 @@ use clap::Parser;
 use floe_render::cli::{Render, Request};
 use floe_render::render::Renderer;
 use floe_render::select::Kind;
-use floe_render::{bind, bundle, merge, options, render, select, validate, values, write};
+use floe_render::{bind, bundle, charts, merge, options, render, select, validate, values, write};
 use serde_json::json;
 
 const STAGES: [&str; 9] = ["select", "bundle", "options", "render", "merge", "bind", "values", "validate", "write"];
@@ -29,6 +29,7 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     let plan = select::select(request)?;
     lap();
     let bundles = bundle::read(&library, &plan)?;
+    let charts = charts::declared(&bundles)?;
     lap();
     let options = options::resolve(&bundles, &plan)?;
     lap();
@@ -41,16 +42,18 @@ fn round(request: &Request) -> anyhow::Result<[Duration; STAGES.len()]> {
     let more = json!({"pipelines": pipelines, "exporters": exporters, "telemetry": telemetry, "lineage": lineage});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
     let base = telemetry.then(|| platform("collector.yaml.j2")).transpose()?.flatten();
-    let collector = telemetry.then(|| merge::collector(base.clone(), &rendered, &bundles, &plan)).transpose()?;
+    let files = base.as_ref().map_or_else(Vec::new, |fragment| fragment.asked.files.clone());
+    let collector = telemetry.then(|| merge::collector(base, &rendered, &bundles, &plan)).transpose()?;
     let openlineage = merge::openlineage(&rendered, &bundles, &plan)?;
     let jobs = platform("workload.yaml.j2")?;
     lap();
     let documents = [collector.as_ref(), openlineage.as_ref()];
-    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
+    let bound = bind::bind(&bundles, &rendered, &options, &plan, documents, &files, jobs.as_ref())?;
     lap();
     let values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
     lap();
-    validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &[])?;
+    let finals = validate::Finals { collector: documents[0], openlineage: documents[1], values: &values.all };
+    validate::validate(&bundles, &charts, &rendered, &options, &plan, &finals, &[])?;
     lap();
     let artifacts = write::artifacts(&bundles, &options, &plan, &bound, &values);
     write::documents(&bundles, &plan, &bound, &values, &artifacts)?;

@@ -68,14 +68,16 @@ pub struct Bound {
 
 /// Binds the collector's config and the lineage transports.
 ///
-/// `platform` is what the platform layer says of the collector, and its list of variables for emitting jobs.
+/// `files` are those that the platform layer's fragment of the collector asks for, `jobs` is its list of variables for emitting
+/// jobs.
 pub fn bind(
     bundles: &Bundles,
     rendered: &[Rendered],
     options: &Options,
     plan: &Plan,
     [collector, openlineage]: [Option<&Merged>; 2],
-    platform: [Option<&Fragment>; 2],
+    files: &[String],
+    jobs: Option<&Fragment>,
 ) -> Result<Bound> {
     let mut found = Collect::default();
     let mut warnings = Vec::new();
@@ -90,7 +92,7 @@ pub fn bind(
     let mut for_workload = Binding::default();
     let (namespace, environment) =
         found.ok(lineage_namespace(bundles, options, plan, &mut warnings)).flatten().unwrap_or_default();
-    let entries = platform[1].map_or(Value::Null, |fragment| fragment.doc.to_value());
+    let entries = jobs.map_or(Value::Null, |fragment| fragment.doc.to_value());
     for name in declared.used(&entries, |_| None, "workload.env.yaml", "workload", &mut found) {
         for_workload.env.extend(declared.env_entry(&name));
     }
@@ -118,7 +120,8 @@ pub fn bind(
         }
     }
 
-    mounts(bundles, rendered, options, platform, [&mut for_collector, &mut for_workload], &mut declared, &mut found);
+    let asked = [files, jobs.map_or(&[], |fragment| &fragment.asked.files)];
+    mounts(bundles, rendered, options, asked, [&mut for_collector, &mut for_workload], &mut declared, &mut found);
     let connections: Vec<&Fragment> = rendered.iter().filter_map(|one| one.connections.as_ref()).collect();
     for fragment in &connections {
         let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
@@ -493,12 +496,12 @@ fn take(from: &mut Value, at: &str) {
     }
 }
 
-/// Mounts the files that the platform layer and the backends ask for, and marks the Secrets that only charts read.
+/// Mounts the files that the platform layer (`asked`, by the collector and by workloads) and the backends ask for, and marks the Secrets that only charts read.
 fn mounts(
     bundles: &Bundles,
     rendered: &[Rendered],
     options: &Options,
-    platform: [Option<&Fragment>; 2],
+    asked: [&[String]; 2],
     [collector, workload]: [&mut Binding; 2],
     declared: &mut Declared,
     found: &mut Collect,
@@ -510,7 +513,6 @@ fn mounts(
         name: "floe".to_owned(),
         path: PLATFORM_MOUNT.to_owned(),
     };
-    let asked = platform.map(|fragment| fragment.map_or(&[][..], |fragment| &fragment.asked.files));
     let all = &options.platform.all;
     found.ok(volume.mount(asked[0], all, collector, declared, "collector"));
     found.ok(volume.mount(asked[1], all, workload, declared, "workload"));

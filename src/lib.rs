@@ -45,7 +45,7 @@ use crate::merge::Merged;
 use crate::options::Options;
 use crate::render::{Rendered, Renderer};
 use crate::select::{Kind, Plan};
-use crate::validate::Checked;
+use crate::validate::{Checked, Finals};
 use crate::values::Values;
 use crate::write::Document;
 
@@ -109,8 +109,9 @@ pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let more = json!({"pipelines": pipelines, "exporters": exporters, "telemetry": bundles.has(Kind::Telemetry), "lineage": bundles.has(Kind::Lineage)});
     let platform = |file: &str| render::platform(&renderer, &bundles, &options, &plan, file, &more);
     let base = bundles.has(Kind::Telemetry).then(|| platform("collector.yaml.j2")).transpose()?.flatten();
+    let files = base.as_ref().map_or_else(Vec::new, |fragment| fragment.asked.files.clone());
     let collector = if bundles.has(Kind::Telemetry) {
-        Some(merge::collector(base.clone(), &rendered, &bundles, &plan)?)
+        Some(merge::collector(base, &rendered, &bundles, &plan)?)
     } else {
         merge::refuse_patch(&plan.patches, "collector", "telemetry")?;
         None
@@ -119,10 +120,11 @@ pub fn run_with(library: &Library, request: &Request) -> Result<Outcome> {
     let jobs = platform("workload.yaml.j2")?;
 
     let documents: [Option<&Merged>; 2] = [collector.as_ref(), openlineage.as_ref()];
-    let mut bound = bind::bind(&bundles, &rendered, &options, &plan, documents, [base.as_ref(), jobs.as_ref()])?;
+    let mut bound = bind::bind(&bundles, &rendered, &options, &plan, documents, &files, jobs.as_ref())?;
     let mut values = values::values(&renderer, &bundles, &options, &plan, &rendered, &bound)?;
 
-    let checked = validate::validate(&bundles, &rendered, &options, &plan, documents, &values.all, &policies)?;
+    let finals = Finals { collector: documents[0], openlineage: documents[1], values: &values.all };
+    let checked = validate::validate(&bundles, &charts, &rendered, &options, &plan, &finals, &policies)?;
 
     plan.target.lower(bound.collector_config.as_mut());
     plan.target.lower(values.collector_config(&bundles));

@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::Bundles;
-use crate::charts::{self, Dependency};
+use crate::charts::Dependency;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::json::Json;
 use crate::merge::Merged;
@@ -54,6 +54,17 @@ impl Document<'_> {
     }
 }
 
+/// The documents as they will be written.
+#[derive(Debug)]
+pub struct Finals<'a> {
+    /// `collector.yaml`, where telemetry is selected.
+    pub collector: Option<&'a Merged>,
+    /// `openlineage.yml`, where lineage is selected.
+    pub openlineage: Option<&'a Merged>,
+    /// `values.yaml`.
+    pub values: &'a Merged,
+}
+
 /// What was checked.
 #[derive(Debug)]
 pub struct Checked {
@@ -66,14 +77,14 @@ pub struct Checked {
 /// Validates the final documents.
 pub fn validate(
     bundles: &Bundles,
+    charts: &[Dependency],
     rendered: &[Rendered],
     options: &Options,
     plan: &Plan,
-    [collector, openlineage]: [Option<&Merged>; 2],
-    values: &Merged,
+    finals: &Finals<'_>,
     policies: &[Policy],
 ) -> Result<Checked> {
-    let charts = &charts::declared(bundles)?;
+    let &Finals { collector, openlineage, values } = finals;
     let mut found = Collect::default();
     let mut warnings = Vec::new();
     let documents: Vec<Document<'_>> =
@@ -115,20 +126,25 @@ fn schemas(
     let mut subject = Map::new();
     for document in documents {
         let whole = &document.merged.value;
-        let (schema, value) = match document.name {
-            "collector.yaml" => (collector_schema(document, bundles, names, found, warnings)?, whole.clone()),
+        // Of the values, only what may be asked is a subject.
+        let (schema, part) = match document.name {
+            "collector.yaml" => (collector_schema(document, bundles, names, found, warnings)?, None),
             "openlineage.yml" => {
                 let tree = embedded::tree("openlineage")?;
                 if !names && plain::is_right(tree, whole) {
                     continue;
                 }
-                (schema::relevant(tree, &[whole], names), whole.clone())
+                (schema::relevant(tree, &[whole], names), None)
             }
-            _ => values::schema(document, bundles, charts, names, found, warnings)?,
+            _ => {
+                let (schema, part) = values::schema(document, bundles, charts, names, found, warnings)?;
+                (schema, Some(part))
+            }
         };
         if schema.as_object().is_some_and(Map::is_empty) {
             continue;
         }
+        let value = part.unwrap_or_else(|| whole.clone());
         annotations(document, &schema, &value, found);
         properties.insert(document.name.to_owned(), schema);
         subject.insert(document.name.to_owned(), value);

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::Own;
 use crate::bundle::CASES;
 use crate::command::sample::Subject;
-use crate::command::xml::escaped;
+use crate::command::xml::{attribute, escaped};
 use crate::golden::{Suite, Verdict, cases};
 use crate::select::Kind;
 use crate::{describe, write};
@@ -139,13 +139,13 @@ fn matrix(own: &Own) -> Result<Vec<Verdict>> {
 /// The verdicts as `JUnit` XML, as CI systems read it.
 fn junit(label: &str, verdicts: &[Verdict], failed: usize) -> String {
     let count = verdicts.len();
-    let label = escaped(label);
+    let label = attribute(label);
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"{count}\" failures=\"{failed}\">\n  \
          <testsuite name=\"{label}\" tests=\"{count}\" failures=\"{failed}\">\n"
     );
     for verdict in verdicts {
-        let _ = write!(text, "    <testcase classname=\"{label}\" name=\"{}\"", escaped(&verdict.name));
+        let _ = write!(text, "    <testcase classname=\"{label}\" name=\"{}\"", attribute(&verdict.name));
         let _ = match &verdict.failure {
             None => writeln!(text, "/>"),
             Some(failure) => {

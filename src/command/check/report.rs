@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Format;
 use super::answer::{Entry, Verdict};
+use crate::command::xml;
 
 /// Everything that is printed.
 pub(super) fn print(entries: &[Entry], format: Format) -> Result<String> {
@@ -120,7 +121,7 @@ fn junit(entries: &[Entry]) -> String {
         let _ = writeln!(
             text,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">",
-            xml(backend),
+            xml::attribute(backend),
             own.len(),
             count(&own, &failed),
             count(&own, &skipped)
@@ -130,10 +131,10 @@ fn junit(entries: &[Entry]) -> String {
             let _ = write!(
                 text,
                 "    <testcase classname=\"{}\" name=\"{}\" time=\"{seconds:.3}\"",
-                xml(backend),
-                xml(&entry.check)
+                xml::attribute(backend),
+                xml::attribute(&entry.check)
             );
-            let message = xml(&entry.answer.message);
+            let message = xml::attribute(&entry.answer.message);
             let _ = match (entry.answer.verdict, entry.answer.verdict.class()) {
                 (_, Some(class)) => {
                     writeln!(text, ">\n      <failure type=\"{class}\" message=\"{message}\"/>\n    </testcase>")
@@ -145,31 +146,4 @@ fn junit(entries: &[Entry]) -> String {
         text.push_str("  </testsuite>\n");
     }
     text + "</testsuites>\n"
-}
-
-/// Text for an attribute: what XML 1.0 cannot hold is left out.
-fn xml(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\n' | '\r' | '\t' => safe.push(' '),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => {}
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_what_xml_cannot_hold() {
-        assert_eq!(xml("a<b> & \"c\"\n\u{1}d"), "a&lt;b&gt; &amp; &quot;c&quot; d");
-    }
 }
