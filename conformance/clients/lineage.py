@@ -7,6 +7,7 @@ What must arrive is read from `artifacts.json`; no backend is known by name here
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import broker
 import report
 import sandbox
 from case import AWS_IDENTITY, NASTY, Case, expand, references, secret_for, substitute
+from report import Wrong
 
 SCHEMA = pathlib.Path(__file__).parents[3] / "shared/upstream/openlineage/OpenLineage.json"
 EMITTER = pathlib.Path(__file__).with_name("emit_lineage.py")
@@ -26,17 +28,9 @@ STUBBED = "producer stubbed"
 CONSOLE = "openlineage.client.transport.console "  # how `emit_lineage.py` begins a line of that logger
 
 
-class Wrong(Exception):
-    """What arrived is not what was promised."""
-
-
 def main(share, kafka, directories):
     cases = [case for case in map(Case, directories) if case.has("openlineage.yml")]
-    try:
-        sandbox.enter()
-    except sandbox.Unavailable as reason:
-        for case in cases:
-            report.skipped("openlineage", case.name, reason)
+    if not sandbox.entered("openlineage", [case.name for case in cases]):
         return
     authority, _names = sandbox.Authority(), sandbox.Names()
     validator = event_validator()
@@ -93,8 +87,7 @@ def check(case, authority, validator, kafka):
                 brokers.callback(running.close)
                 running.knows(producer)
             for path in {t["verify"] for t in transports if isinstance(t.get("verify"), str)}:
-                pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-                pathlib.Path(path).write_bytes(authority.pem)
+                sandbox.provide(path, authority.pem, mounts(case))
             ports = {80, 443} | {port for t in transports if (port := address(t).port)}
             with sandbox.stand_in(authority, ports) as server:
                 produced = emit(config, env, stub=not running)
@@ -117,16 +110,15 @@ def producer_config(transports):
 
 def provide_files(case, authority, config):
     """Writes the TLS files that the producer's configuration names, where the values mount a Secret for them."""
-    mounts = [mount["mountPath"] for mount in case.yaml("values.yaml")["workloads"].get("volumeMounts") or []]
     certificate, key = authority.certificate("job.example.test")
     for option, content in (("ca", authority.pem), ("certificate", certificate), ("key", key)):
-        path = config.get(f"ssl.{option}.location")
-        if path is None:
-            continue
-        if not any(path.startswith(mount.rstrip("/") + "/") for mount in mounts):
-            raise Wrong(f"`{path}` is in no volume that the values mount")
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(path).write_bytes(content)
+        if path := config.get(f"ssl.{option}.location"):
+            sandbox.provide(path, content, mounts(case))
+
+
+def mounts(case):
+    """Where the values mount volumes for workloads."""
+    return [mount["mountPath"] for mount in case.yaml("values.yaml")["workloads"].get("volumeMounts") or []]
 
 
 def flatten(transport):
@@ -145,6 +137,12 @@ def address(transport):
     return urlsplit(transport.get("url", ""))
 
 
+@functools.cache
+def emitter():
+    """The program that jobs are forked from."""
+    return subprocess.Popen([sys.executable, str(EMITTER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def emit(config, env, stub):
     config_file, given = sandbox.SCRATCH / "openlineage.yml", sandbox.SCRATCH / "produced.jsonl"
     config_file.write_text(json.dumps(config))  # JSON is YAML
@@ -156,10 +154,14 @@ def emit(config, env, stub):
         **AWS_IDENTITY,
         **env,
     }
-    job = subprocess.run([sys.executable, str(EMITTER)], env=environment, capture_output=True, text=True, timeout=120)
-    if job.returncode:
-        raise Wrong(f"the client failed: {(job.stderr.strip().splitlines() or ['no message'])[-1]}")
-    logged = [line.removeprefix(CONSOLE) for line in job.stderr.splitlines() if line.startswith(CONSOLE)]
+    said = sandbox.SCRATCH / "job.log"
+    jobs = emitter()
+    print(json.dumps({"env": environment, "stderr": str(said)}), file=jobs.stdin, flush=True)
+    ended = jobs.stdout.readline().strip()
+    lines = said.read_text().splitlines()
+    if ended != "0":
+        raise Wrong(f"the client failed: {(lines or [f'ended with {ended}'])[-1]}")
+    logged = [line.removeprefix(CONSOLE) for line in lines if line.startswith(CONSOLE)]
     return [json.loads(line) for line in given.read_text().splitlines()] + [{"topic": CONSOLE, "value": v} for v in logged]
 
 

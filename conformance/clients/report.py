@@ -5,6 +5,10 @@ import sys
 _refused = 0
 
 
+class Wrong(Exception):
+    """What happened is not what was promised."""
+
+
 def accepted(consumer, case, detail=""):
     _line(consumer, "accepted", case, detail)
 

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 
+import report
 import zstandard
 
 INSIDE = "FLOE_CONFORMANCE_SANDBOX"
@@ -33,6 +34,17 @@ JAEGER = "10.99.0.3"  # beside the stand-in, for exporters that reach a real bac
 
 class Unavailable(Exception):
     """This machine cannot give us a sandbox."""
+
+
+def entered(consumer, names=("-",)):
+    """Whether the script runs inside the namespaces from here on; where it cannot, all that it would have tried is skipped."""
+    try:
+        enter()
+    except Unavailable as reason:
+        for name in names:
+            report.skipped(consumer, name, reason)
+        return False
+    return True
 
 
 def enter():
@@ -81,6 +93,15 @@ def _furnish():
 def in_pod(command, **options):
     """Start a process in the collector's own network."""
     return subprocess.Popen(["ip", "netns", "exec", "pod", *command], **options)
+
+
+def provide(path, content, mounts):
+    """Writes a file where a program looks for it, if the values mount a volume there."""
+    if not any(path.startswith(mount.rstrip("/") + "/") for mount in mounts):
+        raise report.Wrong(f"`{path}` is in no volume that the values mount")
+    file = pathlib.Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 @contextlib.contextmanager

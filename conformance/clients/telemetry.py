@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import report
 import sandbox
 from case import AWS_IDENTITY, NASTY, Case, basic, expand, substitute
+from report import Wrong
 
 EMITTER = pathlib.Path(__file__).with_name("emit_telemetry.py")
 SERVICE = "conformance-job"
@@ -46,17 +47,9 @@ JOBS = {"FLOE_COLLECTOR_TOKEN": "1e5", "FLOE_COLLECTOR_BASIC": base64.b64encode(
 MANY = 2000
 
 
-class Wrong(Exception):
-    """What happened is not what was promised."""
-
-
 def main(share, otelcol, version, jaeger, directories):
     cases = [case for case in map(Case, directories) if case.has("collector.yaml") and case.target() == version]
-    try:
-        sandbox.enter()
-    except sandbox.Unavailable as reason:
-        for case in cases:
-            report.skipped("telemetry", case.name, reason)
+    if not sandbox.entered("telemetry", [case.name for case in cases]):
         return
     network = Network(sandbox.Authority(), sandbox.Names())
     verdicts = report.Verdicts("telemetry", share)
@@ -173,23 +166,18 @@ class Trial:
             shutil.rmtree(mounted[claim["metadata"]["name"]], ignore_errors=True)
             pathlib.Path(mounted[claim["metadata"]["name"]]).mkdir(parents=True)
         certificate, key = self.network.authority.certificate("collector.example.test")
-        self.google = self.env.get("GOOGLE_APPLICATION_CREDENTIALS")
-        if self.google and not any(self.google.startswith(mount.rstrip("/") + "/") for mount in mounts):
-            raise Wrong(f"`{self.google}` is in no volume that the values mount")
-        self.google = pathlib.Path(self.google or sandbox.SCRATCH / "credentials.json")
-        self.google.parent.mkdir(parents=True, exist_ok=True)
+        bound = self.env.get("GOOGLE_APPLICATION_CREDENTIALS")
+        self.google = bound or str(sandbox.SCRATCH / "credentials.json")
         account = {"type": "service_account", "project_id": "conformance", "private_key_id": "1", "client_id": "1"}
         account |= {"client_email": "c@conformance.iam.gserviceaccount.com", "private_key": key.decode()}
-        self.google.write_text(json.dumps(account | {"token_uri": "https://oauth2.googleapis.com/token"}))
+        account = json.dumps(account | {"token_uri": "https://oauth2.googleapis.com/token"})
+        sandbox.provide(self.google, account.encode(), mounts if bound else [str(sandbox.SCRATCH)])
         self.provide_receivers_files(mounts)
         for exporter in self.exporters.values():
             tls = (exporter or {}).get("tls") or {}
             for option, content in (("ca_file", self.network.authority.pem), ("cert_file", certificate), ("key_file", key)):
                 if path := tls.get(option):
-                    if not any(path.startswith(mount.rstrip("/") + "/") for mount in mounts):
-                        raise Wrong(f"`{path}` is in no volume that the values mount")
-                    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    pathlib.Path(path).write_bytes(content)
+                    sandbox.provide(path, content, mounts)
 
     def provide_receivers_files(self, mounts):
         """What the collector and the job know each other by."""
@@ -209,12 +197,8 @@ class Trial:
         for name, content in (("CERTIFICATE", authority), ("CLIENT_CERTIFICATE", shown), ("CLIENT_KEY", its_key)):
             files.append((self.workload.get(f"OTEL_EXPORTER_OTLP_{name}"), content, [mount["mountPath"] for mount in job]))
         for path, content, places in files:
-            if path is None:
-                continue
-            if not any(path.startswith(place.rstrip("/") + "/") for place in places):
-                raise Wrong(f"`{path}` is in no volume that the values mount")
-            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-            pathlib.Path(path).write_bytes(content)
+            if path:
+                sandbox.provide(path, content, places)
 
     def refuse_strangers(self):
         """Where jobs must say who they are, one that does not is refused."""
@@ -288,7 +272,7 @@ class Trial:
         environment = {
             "PATH": os.environ["PATH"],
             **AWS_IDENTITY,
-            "GOOGLE_APPLICATION_CREDENTIALS": str(self.google),  # stands for the pod's identity where the values bind none
+            "GOOGLE_APPLICATION_CREDENTIALS": self.google,  # stands for the pod's identity where the values bind none
             **self.env,
         }
         log = open(sandbox.SCRATCH / "collector.log", "w")
