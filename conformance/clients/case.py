@@ -96,6 +96,12 @@ class Case:
                 raise ValueError(f"`{name}` is in collector.yaml, and the values do not bind it")
         return env
 
+    def entries(self, prefix, without=False):
+        """Of `workload.env.yaml` what a consumer reads that knows these names, or all but these; all, where one is made of others."""
+        every = self.yaml("workload.env.yaml")
+        read = [entry for entry in every if entry["name"].startswith(prefix) != without]
+        return every if "$(" in str(read) else read
+
     def digest(self, *parts):
         """Equal for cases whose parts say the same; a part is a file's name, or anything else that matters."""
         parts = [self.text(part) if isinstance(part, str) else part for part in parts]

@@ -36,7 +36,7 @@ def main(share, kafka, directories):
     validator = event_validator()
     verdicts = report.Verdicts("openlineage", share)
     for case in cases:
-        digest = case.digest("openlineage.yml", "workload.env.yaml")
+        digest = case.digest("openlineage.yml", case.entries("OTEL_", without=True))
         verdicts.report(case.name, digest, lambda: judge(case, authority, validator, kafka))
     report.close()
 
@@ -74,10 +74,12 @@ def check(case, authority, validator, kafka):
         env = expand(entries, secret_for(promised, nasty))
         transports = list(flatten(substitute(promised, env, dollar="$$")))  # no escape there
         runs.append((config, env, transports))
-    with contextlib.ExitStack() as brokers:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as brokers:
         running = None
         producers = [producer_config(transports) for _, _, transports in runs]
         users = {its["sasl.username"]: its["sasl.password"] for its in filter(None, producers) if "sasl.username" in its}
+        ports = {80, 443} | {port for _, _, transports in runs for t in transports if (port := address(t).port)}
+        server = stack.enter_context(sandbox.stand_in(authority, ports))
         for (config, env, transports), producer in zip(runs, producers):
             if producer and os.path.isdir(kafka) and not (running and running.knows(producer)):
                 brokers.close()
@@ -88,14 +90,13 @@ def check(case, authority, validator, kafka):
                 running.knows(producer)
             for path in {t["verify"] for t in transports if isinstance(t.get("verify"), str)}:
                 sandbox.provide(path, authority.pem, mounts(case))
-            ports = {80, 443} | {port for t in transports if (port := address(t).port)}
-            with sandbox.stand_in(authority, ports) as server:
-                produced = emit(config, env, stub=not running)
-                for transport in transports:
-                    if transport.get("type") == "kafka" and running:
-                        notes.add(consume(transport, running, namespace, validator))
-                    else:
-                        notes.add(deliver(transport, server.requests, produced, namespace, validator))
+            server.requests.clear()
+            produced = emit(config, env, stub=not running)
+            for transport in transports:
+                if transport.get("type") == "kafka" and running:
+                    notes.add(consume(transport, running, namespace, validator))
+                else:
+                    notes.add(deliver(transport, server.requests, produced, namespace, validator))
         if running:
             refuse_strangers(producer, running)
     if validator is None:
