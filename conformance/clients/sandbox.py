@@ -185,7 +185,7 @@ class StandIn:
 
     def __init__(self, authority, ports):
         self.requests = []
-        self._servers = [_Server((HERE, port), self, authority) for port in sorted(ports)]
+        self._servers = [Server((HERE, port), self, authority, _Handler) for port in sorted(ports)]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -233,14 +233,16 @@ def grpc_stand_in(authority, hosts):
         server.stop(0)
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
+    """HTTP, with TLS for those who start with it."""
+
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address, owner, authority):
+    def __init__(self, address, owner, authority, handler):
         self.owner, self.authority = owner, authority
-        super().__init__(address, _Handler)
+        super().__init__(address, handler)
 
     def finish_request(self, request, client_address):
         if request.recv(1, socket.MSG_PEEK) != b"\x16":
@@ -248,7 +250,7 @@ class _Server(socketserver.ThreadingTCPServer):
             return
 
         def choose(connection, name, _context):
-            connection.context = self.authority.context(name or HERE)
+            connection.context = self.authority.context(name or self.server_address[0])
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sni_callback = choose
@@ -259,9 +261,26 @@ class _Server(socketserver.ThreadingTCPServer):
         self.owner.requests.append({"error": str(sys.exc_info()[1])})
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Quiet(http.server.BaseHTTPRequestHandler):
+    """A handler that logs nothing."""
+
     protocol_version = "HTTP/1.1"
 
+    def say(self, code, content, headers=()):
+        text = content if isinstance(content, str) else json.dumps(content)
+        self.send_response(code)
+        self.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
+        self.send_header("Content-Length", str(len(text.encode())))
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+class _Handler(Quiet):
     def answer(self):
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
@@ -301,10 +320,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if b"Action=AssumeRole" in body:
             action = "AssumeRoleWithWebIdentity" if b"WebIdentity" in body else "AssumeRole"
             return "text/xml", _ASSUMED.format(action=action).encode()
+        if b"Action=DescribeInstances" in body:
+            return "text/xml", _INSTANCES.encode()
         return "application/json", json.dumps(_REPLY).encode()
-
-    def log_message(self, *_):
-        pass
 
 
 # What the clients need to find in an answer: a DataZone event, X-Ray segments, an OAuth token, one of another Google account.
@@ -322,6 +340,13 @@ _REPLY = {
 _ASSUMED = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>
 <AccessKeyId>ASIASTANDIN</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>
 <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></{action}Result></{action}Response>"""
+
+
+_INSTANCES = """<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item>
+<ownerId>123456789012</ownerId><instancesSet><item><instanceId>i-0123456789abcdef0</instanceId><imageId>ami-1</imageId>
+<instanceType>m5.large</instanceType><privateDnsName>node-1</privateDnsName>
+<tagSet><item><key>kubernetes.io/cluster/eks-1</key><value>owned</value></item></tagSet></item></instancesSet></item>
+</reservationSet></DescribeInstancesResponse>"""
 
 
 def wait_until(check, seconds, process=None):

@@ -20,6 +20,7 @@ import sys
 import urllib.request
 from urllib.parse import urlsplit
 
+import cluster
 import report
 import sandbox
 from case import AWS_IDENTITY, NASTY, Case, basic, expand, substitute
@@ -37,12 +38,11 @@ GOOGLE = {
 }
 # The collector undoes `$$` in the value of a variable too, so no config can bind a secret that holds it.
 SECRETS = [value.replace("$$", "$") for value in NASTY]
-# Processors that do not start without what only a cluster or a cloud has.
-OUTSIDE = {"k8s_attributes": "the Kubernetes API", "resource_detection": "a cloud's or a cluster's own API"}
-OUTSIDE |= {name.replace("_", ""): what for name, what in OUTSIDE.items()}  # as collector 0.120 calls them
 # Credentials that jobs have at the collector. Both sides must agree on them, and a header's list can hold them.
 USER, PASSWORD = "jobs", "1e5"
 JOBS = {"FLOE_COLLECTOR_TOKEN": "1e5", "FLOE_COLLECTOR_BASIC": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+# How a collector begins to tell what it detected.
+DETECTED = "detected resource information"
 # With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
 MANY = 2000
 
@@ -63,9 +63,6 @@ def main(share, otelcol, version, jaeger, directories):
 def judge(case, network, version, secret, otelcol, jaeger):
     if reason := case.unavailable():
         return [(report.skipped, reason)]
-    asked = {OUTSIDE.get(name.split("/")[0]) for name in case.yaml("collector.yaml").get("processors") or {}} - {None}
-    if asked:
-        return [(report.skipped, f"validated, but not started: it asks {' and '.join(sorted(asked))}")]
     try:
         delivered, discarded = Trial(case, network, version, secret).run(otelcol, jaeger)
     except Exception as error:  # whatever it is, the next case has its turn
@@ -132,6 +129,9 @@ class Trial:
             self.emit(set.union(*self.signals.values()))
             self.stop(collector)
         with contextlib.ExitStack() as stack:
+            role = self.case.yaml("values.yaml")["otel"].get("clusterRole")
+            self.network.names.elsewhere["metadata.google.internal"] = cluster.METADATA
+            around = role and stack.enter_context(cluster.running(self.network.authority, role["rules"]))
             server = stack.enter_context(sandbox.stand_in(self.network.authority, ports))
             if "googlecloud" in real.values():
                 hosts = [host for host, _ in GOOGLE.values()]
@@ -142,11 +142,15 @@ class Trial:
                     processes.append(self.start_jaeger(jaeger, grpc))
                 processes.append(self.start_collector(otelcol))
                 self.refuse_strangers()
+                if any(self.processors("k8s_attributes")) and not sandbox.wait_until(lambda: "pods" in around.watched, 15):
+                    raise Wrong(f"the collector watches no pods: {around.refused or last_line('collector.log')}")
                 if not kept:
                     self.emit(set.union(*self.signals.values()))
                 delivered = [self.check(name, kind, server.requests) for name, kind in sorted(real.items())]
                 if kept:
                     delivered.append("after a restart")
+                if role:
+                    delivered.append(self.check_cluster(around))
                 self.stop(processes.pop())
             finally:
                 for process in processes:
@@ -434,9 +438,34 @@ class Trial:
         if "conformance" not in item:
             raise Wrong(f"what arrived is {item!r}")
         promised = dict(pair.split("=", 1) for pair in self.workload["OTEL_RESOURCE_ATTRIBUTES"].split(","))
+        for detection in self.processors("resource_detection"):
+            promised |= cluster.detected(detection)
+        for attributes in self.processors("k8s_attributes"):
+            extract = attributes["extract"]
+            promised |= {key: cluster.OF_THE_POD[key] for key in extract["metadata"] if key in cluster.OF_THE_POD}
+            promised |= {label["tag_name"]: cluster.LABELS[label["key"]] for label in extract.get("labels") or []}
         for key, value in promised.items():
             if resource.get(key) != value:
                 raise Wrong(f"resource attribute `{key}` is {resource.get(key)!r}, not {value!r}")
+
+    def check_cluster(self, around):
+        """What the processors asked of the cluster and the cloud, and what they found."""
+        if around.refused:
+            raise Wrong(f"the ClusterRole does not allow what the collector asks: {sorted(set(around.refused))}")
+        for detection in self.processors("resource_detection"):
+            line = next((line for line in (sandbox.SCRATCH / "collector.log").read_text().splitlines() if DETECTED in line), "{}")
+            found = json.loads(line[line.index("{") :]).get("resource", {})
+            for key, value in cluster.detected(detection).items():
+                if found.get(key) != value:
+                    raise Wrong(f"detected `{key}` is {found.get(key)!r}, not {value!r}: {found or last_line('collector.log')}")
+            if of_the_machine := sorted(filter(cluster.OF_THE_MACHINE.match, found)):
+                raise Wrong(f"detected for all telemetry, and true of the collector's machine only: {of_the_machine}")
+        return "with what the cluster and the cloud say, as the ClusterRole allows it"
+
+    def processors(self, kind):
+        """Those of a type, by its name or the one in collector 0.120."""
+        named = (kind, kind.replace("_", ""))
+        return [body for name, body in (self.config.get("processors") or {}).items() if name.split("/")[0] in named]
 
     def stop(self, process):
         process.terminate()
