@@ -18,7 +18,6 @@ NASTY = ["1e5", "$(HOME) $$x {{ y }}", "007", "null", "  a: b # c"]
 
 # Exporters that no collector here has.
 UNAVAILABLE = {
-    "acme": "exporter `acme` is made up by a golden test",
     "elasticsearch": "exporter `elasticsearch` needs a module that no registry has in version 0.158",
 }
 
@@ -107,19 +106,21 @@ class Case:
         parts = [self.text(part) if isinstance(part, str) else part for part in parts]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def unavailable(self):
-        """Why no collector here can read this case's config, if it is so."""
+    def types(self):
+        """Of the components in the collector's config."""
         config = self.yaml("collector.yaml")
-        types = {
+        return {
             id.split("/")[0]
             for section in ("processors", "exporters", "extensions", "connectors")
             for id in config.get(section) or {}
         }
+
+    def unavailable(self):
+        """Why no collector here can read this case's config, if it is so."""
         reasons = UNAVAILABLE
         if self.target() == "0.120.0":
             reasons = {name: f"`{name}` cannot be had for collector 0.120" for name in UNAVAILABLE_IN_0_120}
-            reasons["acme"] = UNAVAILABLE["acme"]
-        return "; ".join(reasons[name] for name in sorted(types & set(reasons)))
+        return "; ".join(reasons[name] for name in sorted(self.types() & set(reasons)))
 
 
 def expand(entries, secret):

@@ -70,6 +70,8 @@ def rendered(directories):
     for case in map(Case, directories):
         if not case.has("collector.yaml") or case.target() != "0.158.0" or case.unavailable():
             continue
+        if "acme" in case.types():  # a made-up exporter, which takes anything
+            continue
         command = case.command()
         if command is None or "--policy" in command[1] or (digest := case.digest("collector.yaml")) in seen:
             continue

@@ -304,6 +304,8 @@ class Trial:
             return self.check_google(name)
         if kind == "elasticsearch":
             return self.check_elasticsearch(name, requests)
+        if kind == "acme":
+            return self.check_acme(name)
         if kind == "debug":
             return self.check_debug(name)
         raise Wrong(f"exporter type `{kind}` has no check here")
@@ -424,6 +426,15 @@ class Trial:
             if not got[0]["headers"].get("authorization", "").startswith(token):
                 raise Wrong(f"`{name}`: {signal} come without the token that they should")
         return f"{name}: {', '.join(sorted(self.signals[name]))} at Google Cloud's APIs"
+
+    def check_acme(self, name):
+        """The exporter of the golden tests' third party tells what it is given: every string as it was meant."""
+        line = next(line for line in (sandbox.SCRATCH / "collector.log").read_text().splitlines() if "acme is given" in line)
+        given = json.loads(line[line.index("{") :])
+        given = {"token": given["token"], **(given.get("rest") or {})}
+        if given != self.exporters[name]:
+            raise Wrong(f"`{name}` is given {given}, not {self.exporters[name]}")
+        return f"{name}: its options"
 
     def check_debug(self, name):
         counts = (self.exporters[name] or {}).get("verbosity", "basic") == "basic"

@@ -63,6 +63,7 @@ func components() (otelcol.Factories, error) {
 		return otelcol.Factories{}, err
 	}
 	if factories.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
+		acmeExporter(),
 		awsxrayExporter(),
 		datadogExporter(),
 		debugexporter.NewFactory(),
