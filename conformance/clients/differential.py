@@ -1,6 +1,6 @@
 """Asks floe-render and a real collector the same question about thousands of wrong, and some right, collector configs.
 
-usage: differential.py VERDICT OTELCOL DIRECTORY COUNT CASE_DIR...
+usage: differential.py VERDICT OTELCOL OLDER DIRECTORY COUNT CASE_DIR...
 
 VERDICT is the program of conformance/verdict. DIRECTORY holds `configs/`, complete configs to begin with beside those of
 the cases, and `explained.yaml`, the differences that there are reasons for. `SEED` in the environment sets another seed.
@@ -11,6 +11,9 @@ the policies of the other are about configs that a collector accepts.
 
     agreement  = (both accept + both refuse) / (all mutants - those that only floe-render refuses, on purpose)
     on purpose = every finding of floe-render matches an entry under `stricter` in explained.yaml
+
+OLDER is the oldest collector that floe-render writes for. A tenth as many mutants are rendered for it, from the cases that
+are. Patches speak of the newest collector, so this one can only be asked what floe-render made of what it accepts.
 """
 
 import collections
@@ -33,6 +36,9 @@ from case import AWS_IDENTITY, NASTY, Case
 CONSUMER = "differential"
 SEED = "1"
 WANTED = 0.99
+OLDER = "0.120.0"
+# What is not accepted is not asked of the older collector.
+MOSTLY_ACCEPTED = ("known key", "several known keys", "emptied", "reordered", "number out of range", "wrong word", "key of another place")
 
 
 class Base:
@@ -42,7 +48,7 @@ class Base:
         self.name, self.directory, self.arguments, self.config, self.env = name, directory, arguments, config, env
 
 
-def main(verdict, otelcol, directory, count, directories):
+def main(verdict, otelcol, older, directory, count, directories):
     if not sandbox.entered(CONSUMER):
         return
     authority, _names = sandbox.Authority(), sandbox.Names()
@@ -58,8 +64,12 @@ def main(verdict, otelcol, directory, count, directories):
                 wrong = "; ".join([*control.ours["errors"], control.theirs["error"]])
                 report.refused(CONSUMER, control.base.name, f"is not accepted before it is changed: {wrong}")
         sound = [control.base for control in controls if control.ours["ok"] and control.theirs["ok"]]
-        made = make(sound, schemas, int(count), os.environ.get("SEED", SEED))
+        seed = os.environ.get("SEED", SEED)
+        made = make(sound, schemas, int(count), seed)
         ask(verdict, otelcol, made)
+        lowered = make(list(for_the_older(verdict, directories)), schemas, int(count) // 10, seed, MOSTLY_ACCEPTED)
+        ask(verdict, older, lowered, accepted_only=True)
+    tell_of_the_older(lowered, explained)
     tell(made, explained)
     report.close()
 
@@ -77,6 +87,32 @@ def rendered(directories):
             continue
         seen.add(digest)
         yield Base(case.name, *command, case.yaml("collector.yaml"), AWS_IDENTITY | case.collector_env(NASTY[0]))
+
+
+def for_the_older(verdict, directories):
+    """The cases that are rendered for an older collector, as they are before they are lowered to it."""
+    bases = []
+    for case in map(Case, directories):
+        if not case.has("collector.yaml") or case.target() != OLDER or case.unavailable():
+            continue
+        command = case.command()
+        if command and "--policy" not in command[1]:
+            bases.append(Base(case.name, *command, case.yaml("collector.yaml"), AWS_IDENTITY | case.collector_env(NASTY[0])))
+    questions = [{"name": one.name, "dir": str(one.directory), "arguments": newest(one.arguments), "manifest": "{}"} for one in bases]
+    seen = set()
+    for base, answer in zip(bases, answers([verdict], questions)):
+        if not answer["ok"]:
+            report.refused(CONSUMER, base.name, f"is not accepted for the newest collector: {'; '.join(answer['errors'])}")
+        elif (text := answer["config"].partition("\n")[2]) not in seen:
+            seen.add(text)
+            base.config = yaml.safe_load(text)
+            yield base
+
+
+def newest(arguments):
+    """The arguments, and a flag that overrides what a manifest says of the collector's version."""
+    at = arguments.index("--collector-version") if "--collector-version" in arguments else len(arguments)
+    return arguments[:at] + arguments[at + 2 :] + ["--collector-version", "0.158"]
 
 
 def written(directory):
@@ -119,12 +155,11 @@ def without_profile(arguments):
     return arguments[:at] + arguments[at + 2 :]
 
 
-def make(bases, schemas, count, seed):
+def make(bases, schemas, count, seed, kinds=tuple(mutants.KINDS)):
     """At least `count` mutants, as many of each base, the kinds in turn, no two alike. What is made of a base depends on its
     own name only, so that another case changes none of them.
     """
     made, seen = [], {mutants.text(base.config) for base in bases}
-    kinds = list(mutants.KINDS)
     for base in bases:
         rng = random.Random(f"{seed} {base.name}")
         end = len(made) + -(-count // len(bases))
@@ -140,14 +175,15 @@ def make(bases, schemas, count, seed):
     return made
 
 
-def ask(verdict, otelcol, subjects):
-    """Both verdicts on every mutant, each program twice at once."""
+def ask(verdict, otelcol, subjects, accepted_only=False):
+    """Both verdicts on every mutant, or on those that floe-render accepts, each program twice at once."""
     halves = subjects[::2], subjects[1::2]
 
     def both(half):
         for mutant, ours in zip(half, answers([verdict], [mutant.subject() for mutant in half])):
             mutant.ours = ours
-        for mutant, theirs in zip(half, answers([otelcol, "validate-many"], [mutant.request() for mutant in half])):
+        asked = [mutant for mutant in half if mutant.ours["ok"] or not accepted_only]
+        for mutant, theirs in zip(asked, answers([otelcol, "validate-many"], [mutant.request() for mutant in asked])):
             mutant.theirs = theirs
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -224,6 +260,22 @@ def tell(made, explained):
         report.note(f"differential, {explained.file.name}: no mutant needed {entry['says']}")
 
 
+def tell_of_the_older(made, explained):
+    counts = collections.Counter()
+    for mutant in made:
+        outcome, detail = judge(mutant, explained) if mutant.theirs else ("not asked", "")
+        counts[outcome] += 1
+        name = f"{OLDER}: {mutant.name} ({mutant.base.name})"
+        if outcome == "false accept":
+            report.refused(CONSUMER, name, f"{outcome}: {mutant.change}: {detail}")
+        elif outcome == "both accept":
+            report.accepted(CONSUMER, name, outcome)
+        elif outcome != "not asked":
+            report.listed(CONSUMER, name, f"{outcome}: {detail}")
+    said = ", ".join(f"{outcome} {count}" for outcome, count in sorted(counts.items()))
+    report.note(f"differential: {len(made)} mutants rendered for collector {OLDER}: {said}")
+
+
 def judge(mutant, explained):
     ours, theirs = mutant.ours["ok"], mutant.theirs["ok"]
     if ours == theirs:
@@ -238,4 +290,4 @@ def judge(mutant, explained):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], sys.argv[5:])
+    main(*sys.argv[1:6], sys.argv[6:])

@@ -125,7 +125,7 @@ def unknown_component(rng, config, schemas):
     new = rng.choice(
         [
             misspell(rng, kind) + (f"/{name}" if name else ""),
-            rng.choice(["jaeger", "logging", "zipkin", "kafka", "prometheus", "acme", "k8sattributes", "loki"]),
+            rng.choice(["jaeger", "logging", "zipkin", "kafka", "prometheus", "splunk_hec", "k8sattributes", "loki"]),
             rng.choice(kinds or ["none"]) + "/other",
             f"{kind}/",
             f"/{kind}",
