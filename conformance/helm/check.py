@@ -1,14 +1,12 @@
-"""Checks on what Helm rendered, called by `run`: python3 check.py COMMAND ARGUMENTS.
+"""Checks on what Helm rendered, for `run`, `values.py` and `releases.py`: python3 check.py COMMAND ARGUMENTS.
 
-namespace VALUES            the namespace that the values were rendered for, else `floe`
-workload-namespaces VALUES  the namespaces that the values name beside it
-left-behind NAMESPACE MANIFEST LISTS...  the server's lists hold nothing of the release there but what its manifest has
 equal A B                   two manifests hold the same objects
 same VALUES MANIFEST        what reaches the ConfigMaps equals the files beside VALUES
 hard FILE                   its strings hold what Helm, the collector and YAML read as something else
 documented CHART            the README's table lists every value, and the schema knows it
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -17,7 +15,7 @@ import sys
 import yaml
 
 
-class Loader(yaml.SafeLoader):
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML as the collector and Helm read it: 1e+06 is a number, `on` and 12:30 are strings."""
 
 
@@ -35,49 +33,36 @@ def read(path):
     return yaml.load(pathlib.Path(path).read_text(), Loader)
 
 
+@functools.cache
+def object_of(document):
+    """Most documents are in many manifests, to the byte."""
+    return yaml.load(document, Loader)
+
+
+def documents(manifest):
+    return [text for text in re.split(r"^---(?=\s|$)", manifest, flags=re.MULTILINE) if object_of(text)]
+
+
+def objects(manifest):
+    return [object_of(text) for text in documents(manifest)]
+
+
 def namespace(values):
-    release = "floe"
-    for entry in read(values).get("workloads", {}).get("env", []):
+    """The namespace that the values were rendered for."""
+    for entry in values.get("workloads", {}).get("env", []):
         if entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT":
             host = re.sub(r"^[a-z]+://([^:/]+).*$", r"\1", entry["value"]).split(".")
             if len(host) > 2 and host[2] == "svc":
-                release = host[1]
-    print(release)
+                return host[1]
+    return "floe"
 
 
-def workload_namespaces(values):
-    print(*read(values).get("workloads", {}).get("namespaces", []))
-
-
-def left_behind(namespace, manifest, *lists):
-    wanted = {
-        (document["kind"], document["metadata"]["name"])
-        for document in yaml.load_all(pathlib.Path(manifest).read_text(), Loader)
-        if document
-    }
-    left = []
-    for file in lists:
-        answer = json.loads(pathlib.Path(file).read_text())
-        for item in answer["items"]:
-            metadata = item["metadata"]
-            kind = answer["kind"].removesuffix("List")
-            if item.get("type") == "helm.sh/release.v1" or metadata["name"] == "kube-root-ca.crt":
-                continue
-            if "namespace" not in metadata and metadata["annotations"]["meta.helm.sh/release-namespace"] != namespace:
-                continue
-            if (kind, metadata["name"]) not in wanted:
-                left.append(f"{kind} `{metadata['name']}`")
-    if left:
-        sys.exit(f"not of the release in {namespace}: " + ", ".join(left))
-
-
-def same(values, manifest):
-    folder = pathlib.Path(values).parent
+def differences(folder, data, manifest):
+    """Where what reaches the ConfigMaps is not what the files in `folder` say."""
     maps = {}
-    for document in yaml.load_all(pathlib.Path(manifest).read_text(), Loader):
-        if document and document["kind"] == "ConfigMap":
+    for document in objects(manifest):
+        if document["kind"] == "ConfigMap":
             maps.setdefault(document["metadata"]["name"], document["data"])
-    data = read(values)
     collector = data.get("otel", {}).get("fullnameOverride", "otel-collector")
     workload = data.get("workloads", {}).get("configMapName", "floe-workload")
     different = []
@@ -88,12 +73,12 @@ def same(values, manifest):
     ]:
         if not (folder / file).exists():
             continue
-        wanted = read(folder / file)
+        wanted = object_of((folder / file).read_text())
         text = maps.get(name, {}).get(key)
         if text is None:
             different.append(f"{file}: ConfigMap `{name}` has no `{key}`")
             continue
-        if yaml.load(text, Loader) != wanted:
+        if object_of(text) != wanted:
             different.append(f"{file}: ConfigMap `{name}`, `{key}` holds something else:\n{text}")
         # The Python client reads YAML 1.1, where some plain text means something else.
         if key == "openlineage.yml" and yaml.safe_load(text) != wanted:
@@ -105,17 +90,28 @@ def same(values, manifest):
             different.append(f"ConfigMap `{workload}-env` has no `{entry['name']}`")
         if "valueFrom" in entry and entry["name"] in literals:
             different.append(f"ConfigMap `{workload}-env` holds the secret variable `{entry['name']}`")
+    return different
+
+
+def difference(one, other):
+    """The first difference between the objects of two manifests."""
+    one, other = objects(one), objects(other)
+    for a, b in zip(one, other):
+        if a != b:
+            return f"{a['kind']} `{a['metadata']['name']}` differs"
+    if len(one) != len(other):
+        return f"{len(one)} objects, and {len(other)}"
+    return None
+
+
+def same(values, manifest):
+    different = differences(pathlib.Path(values).parent, read(values), pathlib.Path(manifest).read_text())
     if different:
         sys.exit("\n".join(different))
 
 
 def equal(a, b):
-    a, b = (list(filter(None, yaml.load_all(pathlib.Path(file).read_text(), Loader))) for file in (a, b))
-    for one, other in zip(a, b):
-        if one != other:
-            sys.exit(f"{one['kind']} `{one['metadata']['name']}` differs")
-    if len(a) != len(b):
-        sys.exit(f"{len(a)} objects, and {len(b)}")
+    sys.exit(difference(*(pathlib.Path(file).read_text() for file in (a, b))))
 
 
 def hard(file):
@@ -176,5 +172,5 @@ def documented(chart):
 
 
 if __name__ == "__main__":
-    commands = [namespace, workload_namespaces, left_behind, equal, same, hard, documented]
-    {command.__name__.replace("_", "-"): command for command in commands}[sys.argv[1]](*sys.argv[2:])
+    commands = [equal, same, hard, documented]
+    {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

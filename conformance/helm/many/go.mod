@@ -1,0 +1,3 @@
+module floe-render/conformance/helm/many
+
+go 1.25.0
