@@ -16,8 +16,8 @@ class Many:
     def __init__(self, tools, helm, workers, answers, errors=None):
         self.helm, self.answers = helm, answers
         self.numbers, self.keys, self.jobs = itertools.count(), {}, queue.Queue()
-        # Each job leaves a few MB of garbage behind, and is soon done.
-        environment = {"GOGC": "400", "HELM_QPS": "1000", "HELM_BURST_LIMIT": "1000", **os.environ}
+        # Each job leaves a few MB of garbage behind, and is soon done. Helm reads each revision that it keeps at each upgrade.
+        environment = {"GOGC": "400", "HELM_MAX_HISTORY": "2", "HELM_QPS": "1000", "HELM_BURST_LIMIT": "1000", **os.environ}
         self.process = subprocess.Popen(
             [f"{tools}/many-{helm}", str(workers)],
             stdin=subprocess.PIPE,
@@ -35,6 +35,7 @@ class Many:
         self.jobs.put({**job, "set_json": list(set_json)})
 
     def end(self):
+        """No job comes any more."""
         self.jobs.put(None)
 
     def write(self):

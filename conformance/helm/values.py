@@ -149,6 +149,8 @@ def main(tools, work, here, *files):
         case.answers[helm, do] = answer
         if case.complete():
             judge(wanted.pop(number), by_hand.get(number), documents)
+    for process in helms.values():
+        process.process.wait()
     (work / "manifests").write_text(f"{len(documents.seen)} distinct documents of {documents.manifests} manifests")
 
 

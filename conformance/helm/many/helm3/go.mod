@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	floe-render/conformance/helm/many v0.0.0
 	helm.sh/helm/v3 v3.20.0
+	k8s.io/kubectl v0.35.0
 )
 
 require (
@@ -110,7 +111,6 @@ require (
 	k8s.io/component-base v0.35.0 // indirect
 	k8s.io/klog/v2 v2.130.1 // indirect
 	k8s.io/kube-openapi v0.0.0-20250910181357-589584f1c912 // indirect
-	k8s.io/kubectl v0.35.0 // indirect
 	k8s.io/utils v0.0.0-20251002143259-bc988d571ff4 // indirect
 	oras.land/oras-go/v2 v2.6.0 // indirect
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730 // indirect

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	floe-render/conformance/helm/many v0.0.0
 	helm.sh/helm/v4 v4.3.1
+	k8s.io/kubectl v0.37.1
 )
 
 require (
@@ -120,7 +121,6 @@ require (
 	k8s.io/component-base v0.37.1 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
 	k8s.io/kube-openapi v0.0.0-20260721132016-d427ff9ee9ad // indirect
-	k8s.io/kubectl v0.37.1 // indirect
 	k8s.io/utils v0.0.0-20260626114624-be93311217bd // indirect
 	oras.land/oras-go/v2 v2.6.2 // indirect
 	sigs.k8s.io/controller-runtime v0.25.2 // indirect

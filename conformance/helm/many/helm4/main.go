@@ -20,12 +20,30 @@ import (
 	"helm.sh/helm/v4/pkg/release"
 	v1 "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage/driver"
+	"k8s.io/kubectl/pkg/validation"
 )
 
 const timeout = 300 * time.Second
 
 // helm keeps the connection to each namespace, with what the server told of itself.
 type helm map[string]*action.Configuration
+
+// factory keeps what the server says of its objects' fields, which does not change while it runs; to read it is half of an upgrade.
+type factory struct {
+	kube.Factory
+	validators map[string]validation.Schema
+}
+
+func (f *factory) Validator(directive string) (validation.Schema, error) {
+	if known := f.validators[directive]; known != nil {
+		return known, nil
+	}
+	validator, err := f.Factory.Validator(directive)
+	if err == nil {
+		f.validators[directive] = validator
+	}
+	return validator, err
+}
 
 func main() {
 	kube.ManagedFieldsManager = "helm"
@@ -98,6 +116,8 @@ func (h helm) Upgrade(job many.Job) (string, []many.Hook, error) {
 		if err := configuration.Init(settings.RESTClientGetter(), job.Namespace, os.Getenv("HELM_DRIVER")); err != nil {
 			return "", nil, err
 		}
+		client := configuration.KubeClient.(*kube.Client)
+		client.Factory = &factory{Factory: client.Factory, validators: map[string]validation.Schema{}}
 		h[job.Namespace] = configuration
 	}
 	history := action.NewHistory(configuration)
