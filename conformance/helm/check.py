@@ -64,6 +64,8 @@ def differences(folder, data, manifest):
         if document["kind"] == "ConfigMap":
             maps.setdefault(document["metadata"]["name"], document["data"])
     collector = data.get("otel", {}).get("fullnameOverride", "otel-collector")
+    if data.get("otel", {}).get("mode") == "statefulset":
+        collector += "-statefulset"
     workload = data.get("workloads", {}).get("configMapName", "floe-workload")
     different = []
     for file, name, key in [
