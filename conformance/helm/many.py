@@ -16,6 +16,7 @@ class Many:
     def __init__(self, tools, helm, workers, answers, errors=None):
         self.helm, self.answers = helm, answers
         self.numbers, self.keys, self.jobs = itertools.count(), {}, queue.Queue()
+        self.ending, self.ended = threading.Lock(), None
         # Each job leaves a few MB of garbage behind, and is soon done. Helm reads each revision that it keeps at each upgrade.
         environment = {"GOGC": "400", "HELM_MAX_HISTORY": "2", "HELM_QPS": "1000", "HELM_BURST_LIMIT": "1000", **os.environ}
         self.process = subprocess.Popen(
@@ -30,7 +31,10 @@ class Many:
 
     def ask(self, key, do, chart, namespace, values="", set_json=()):
         number = next(self.numbers)
-        self.keys[number] = key
+        with self.ending:
+            self.keys[number] = key
+            if self.ended:
+                self.give_up()
         job = {"id": number, "do": do, "chart": str(chart), "namespace": namespace, "values": str(values)}
         self.jobs.put({**job, "set_json": list(set_json)})
 
@@ -48,10 +52,19 @@ class Many:
                     return
 
     def read(self):
-        for line in self.process.stdout:
-            answer = json.loads(line)
-            self.answers.put((self.helm, self.keys.pop(answer["id"]), answer))
-        status = self.process.wait()
-        for key in self.keys.values():
-            error = f"many-{self.helm} ended with status {status}, and gave no answer"
-            self.answers.put((self.helm, key, {"output": "", "hooks": "", "error": error}))
+        try:
+            for line in self.process.stdout:
+                answer = json.loads(line)
+                self.answers.put((self.helm, self.keys.pop(answer["id"]), answer))
+            ended = f"ended with status {self.process.wait()}"
+        except ValueError:
+            ended = f"says what is no answer: {line}"
+        with self.ending:
+            self.ended = f"many-{self.helm} {ended}"
+            self.give_up()
+
+    def give_up(self):
+        """Everything that has no answer gets that it has none."""
+        while self.keys:
+            _, key = self.keys.popitem()
+            self.answers.put((self.helm, key, {"output": "", "hooks": "", "error": self.ended}))
