@@ -249,7 +249,7 @@ fn the_example_bundle_is_the_one_that_its_document_writes() {
 }
 
 #[test]
-fn manifests_of_others_in_the_documents_are_well_formed() {
+fn manifests_of_others_in_the_documents_are_named_and_well_formed() {
     let mut kinds = Vec::new();
     for (path, text) in shown("docs/gitops.md") {
         let node = floe_render::yaml::read(&text, &path).unwrap();
@@ -271,7 +271,7 @@ fn manifests_of_others_in_the_documents_are_well_formed() {
             }
         }
     }
-    assert_eq!(kinds, [".pre-commit-config.yaml", "Application", "HelmRelease"]);
+    assert_eq!(kinds, [".pre-commit-config.yaml", "Application", "GitRepository", "HelmRelease"]);
 }
 
 #[test]
