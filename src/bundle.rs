@@ -441,7 +441,8 @@ impl Library {
     #[must_use]
     pub fn with(kind: Kind, name: &str, folder: &Path) -> Self {
         let mut library = Library::default();
-        library.found.insert((kind, name.to_owned()), Source::Folder(folder.to_owned()));
+        // Without a slash at the end, which messages would repeat.
+        library.found.insert((kind, name.to_owned()), Source::Folder(folder.components().collect()));
         library
     }
 
@@ -569,6 +570,11 @@ fn walk(root: &Path, at: &Path, shown: &Path, depth: usize, files: &mut Files, l
     Ok(())
 }
 
+/// Reads the layer under every selection.
+pub fn platform() -> Result<Bundle> {
+    embedded_bundle("templates/platform")
+}
+
 /// Reads the platform layer and the bundles that a plan selects.
 pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
     let mut found = Collect::default();
@@ -591,7 +597,7 @@ pub fn read(library: &Library, plan: &Plan) -> Result<Bundles> {
         }
         backends.push(Backend { selection: selection.clone(), bundle });
     }
-    let platform = found.ok(embedded_bundle("templates/platform"));
+    let platform = found.ok(platform());
     match (found.is_empty(), platform) {
         (true, Some(platform)) => Ok(Bundles { platform, backends }),
         _ => found.finish(()).and_then(|()| bail!("the platform layer cannot be read")),

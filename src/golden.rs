@@ -6,12 +6,15 @@
 //! exit code of the last command: see [`EXIT_CODES`]; those before it must succeed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use similar::TextDiff;
+
+use crate::cli::{Invocation, Request};
 
 /// What a case's name says about its exit code; 0 where it says nothing.
 pub const EXIT_CODES: [(&str, i32); 5] =
@@ -45,6 +48,22 @@ pub fn cases(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut cases = entries(folder)?;
     cases.retain(|path| path.is_dir());
     Ok(cases)
+}
+
+/// What the rendering runs of a case select, with files that are found from elsewhere than inside the case.
+#[must_use]
+pub fn requests(case: &Path) -> Vec<Request> {
+    let text = fs::read_to_string(case.join("cmd")).unwrap_or_default();
+    let parsed = lines(&text).into_iter().filter_map(|line| {
+        let words: Vec<OsString> = words(&line).into_iter().map(OsString::from).collect();
+        let Ok(Invocation::Render(render)) = Invocation::parse(&words) else { return None };
+        let mut request = render.request;
+        for path in request.manifests.iter_mut().chain(&mut request.policies).chain(&mut request.lock) {
+            *path = case.join(&*path);
+        }
+        Some(request)
+    });
+    parsed.collect()
 }
 
 impl Suite {

@@ -31,6 +31,9 @@ const MAX_OUTPUT: usize = yaml::MAX_BYTES;
 /// What the templates of a bundle see, besides filters.
 pub const CONTEXT: [&str; 9] =
     ["options", "id", "environment", "profile", "collector", "secrets", "files", "component", "service"];
+/// What is wrong with a value that text touches.
+pub const GLUED: &str = "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes, tags or text \
+                         around it; write for example {{ \"https://\" ~ host }}";
 /// What stands around the number of a token. Templates may not hold either.
 const OPEN: char = '\u{E0F0}';
 const CLOSE: char = '\u{E0F1}';
@@ -248,6 +251,27 @@ impl Renderer {
             template.undeclared_variables(true).into_iter().filter(|name| !known(name)).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The numbers that a template gives to `reached()` when it sees what a fragment's template saw.
+    #[must_use]
+    pub fn reached(&self, source: &str, fragment: &Fragment) -> Vec<usize> {
+        let numbers = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&numbers);
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(2 * FUEL));
+        environment.add_function("reached", move |number: usize| {
+            if let Ok(mut numbers) = noted.lock() {
+                numbers.push(number);
+            }
+            false
+        });
+        if let Ok(mut tokens) = self.tokens.lock() {
+            *tokens = Tokens::default();
+        }
+        // It was rendered before; all that may fail is a template that says how often it went through a loop.
+        let _ = environment.render_named_str(&fragment.file, source, fragment.context.clone());
+        numbers.lock().map(|mut numbers| std::mem::take(&mut *numbers)).unwrap_or_default()
     }
 
     /// What a template said when it refused to go on.
@@ -498,11 +522,7 @@ fn explain_jinja(error: &Error, path: &str, source: &str) -> anyhow::Error {
                                       `profile`, `collector`, `secrets`, `files`, `component()` and `service()`"
                 .to_owned()
         }
-        ErrorKind::InvalidOperation if error.detail() == Some("glued") => {
-            "text is glued to a template value: `{{ … }}` is a whole YAML scalar, without quotes, tags or text around it; \
-             write for example {{ \"https://\" ~ host }}"
-                .to_owned()
-        }
+        ErrorKind::InvalidOperation if error.detail() == Some("glued") => GLUED.to_owned(),
         ErrorKind::WriteFailure => format!("the template writes more than {MAX_OUTPUT} bytes"),
         kind => match error.detail() {
             Some(detail) => format!("{kind}: {detail}"),

@@ -25,7 +25,8 @@ pub(super) struct Subject<'a> {
 pub(super) struct Sample(pub(super) Vec<(String, Value)>);
 
 impl Sample {
-    fn with(&self, name: &str, value: &Value) -> Self {
+    /// The same with one option more, or with another value of it.
+    pub(super) fn with(&self, name: &str, value: &Value) -> Self {
         let mut options: Vec<_> = self.0.iter().filter(|(other, _)| other != name).cloned().collect();
         options.push((name.to_owned(), value.clone()));
         Sample(options)
@@ -73,7 +74,7 @@ impl Subject<'_> {
     }
 
     /// A sample with as few other examples as make it acceptable.
-    fn completed(&self, sample: &Sample, facts: &[OptionFacts]) -> Option<Sample> {
+    pub(super) fn completed(&self, sample: &Sample, facts: &[OptionFacts]) -> Option<Sample> {
         if self.accepts(sample).is_ok() {
             return Some(sample.clone());
         }

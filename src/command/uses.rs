@@ -42,6 +42,13 @@ pub(super) fn all_options(template: &str) -> Vec<String> {
     names
 }
 
+/// The options that an expression of a template depends on.
+pub(super) fn options_of(template: &str, expression: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(expression, &aliases(template), 0, &mut names);
+    names
+}
+
 /// The conditions of the blocks that are open where a line begins.
 fn conditions(template: &str, line: usize) -> Vec<&str> {
     let mut open: Vec<Vec<&str>> = Vec::new();

@@ -3,6 +3,7 @@
 mod files;
 mod options;
 mod patterns;
+mod reach;
 mod samples;
 mod templates;
 
@@ -14,7 +15,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Own;
-use crate::bundle::{Bundle, Library, built_in};
+use crate::bundle::{Bundle, CASES, Library, built_in};
 use crate::describe::{self, OptionFacts};
 use crate::finding::Collect;
 use crate::select::Kind;
@@ -48,7 +49,7 @@ impl Lint {
         options::check(&subject, &mut found);
         // What no template can render need not be told of each rendering again.
         let rendered = match found.ok(templates::check(&subject)) {
-            Some(()) => samples::check(&subject, &own.library, &mut found),
+            Some(()) => samples::check(&subject, &own.library, &self.folder.join(CASES), &mut found),
             None => 0,
         };
         found.finish(())?;

@@ -1,18 +1,23 @@
 //! The bundle rendered with its defaults and with each option's examples.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use anyhow::Result;
 use serde_json::Value;
 
 use super::Linted;
-use crate::bundle::Library;
-use crate::command::sample::Subject;
-use crate::describe::plain;
+use super::files::PROFILES;
+use super::reach::{Reach, Setting};
+use crate::bundle::{self, CASES, Library};
+use crate::command::sample::{Sample, Subject, candidates};
+use crate::describe::{self, OptionFacts, plain};
 use crate::finding::{Collect, Findings};
+use crate::golden;
 use crate::select::Kind;
 
-/// Renders every sample; gives how many.
-pub(super) fn check(linted: &Linted<'_>, library: &Library, found: &mut Collect) -> usize {
+/// Renders every sample; gives how many. `cases` is the folder of the bundle's own golden cases.
+pub(super) fn check(linted: &Linted<'_>, library: &Library, cases: &Path, found: &mut Collect) -> usize {
     let subject = Subject { library, kind: linted.kind, name: linted.name };
     let samples = subject.all(&linted.options, &mut |name, value, reason| {
         let last = name.rsplit('.').next().unwrap_or_default();
@@ -26,6 +31,7 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, found: &mut Collect)
     let mut charts = BTreeSet::new();
     let mut signals = BTreeSet::new();
     let mut failed = false;
+    let mut reach = Reach::new(linted);
     for sample in &samples {
         let outcome = match crate::run_with(library, &subject.request(sample, "development")) {
             Ok(outcome) => outcome,
@@ -46,6 +52,7 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, found: &mut Collect)
             }
         };
         for rendered in &outcome.stages.rendered {
+            reach.mark(rendered, &Setting { sample: sample.clone(), platform: false });
             let keys =
                 |doc: &Value| doc.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
             charts.extend(rendered.values.iter().flat_map(|one| keys(&one.doc.to_value())));
@@ -59,6 +66,13 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, found: &mut Collect)
     if failed {
         return samples.len();
     }
+    let plain = Setting { sample: samples[0].clone(), platform: false };
+    for request in golden::cases(cases).unwrap_or_default().iter().flat_map(|case| golden::requests(case)) {
+        for rendered in crate::run_with(library, &request).iter().flat_map(|outcome| &outcome.stages.rendered) {
+            reach.mark(rendered, &plain);
+        }
+    }
+    branches(linted, &subject, &plain, &mut reach, found);
     let meta = &linted.bundle.meta;
     for (name, chart) in meta.charts.iter() {
         let key = chart.alias.as_deref().unwrap_or(name);
@@ -78,4 +92,79 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, found: &mut Collect)
         }
     }
     samples.len()
+}
+
+/// How many combinations are tried to lead into one branch.
+const COMBINATIONS: usize = 32;
+
+/// Reports the branches that nothing leads into: no case, no example, nor several of the options that decide about them.
+fn branches(linted: &Linted<'_>, subject: &Subject<'_>, plain: &Setting, reach: &mut Reach<'_>, found: &mut Collect) {
+    let platform = match platform_flags(linted) {
+        Ok(flags) => flags,
+        Err(error) => return found.push(format!("{error:#}")),
+    };
+    let mut told = 0;
+    while let Some(branch) = reach.missed().get(told).copied() {
+        let (names, before) = reach.before(branch);
+        let before = before.unwrap_or(plain).clone();
+        let mut combinations = vec![before.sample.clone()];
+        for option in linted.options.iter().filter(|one| decides(one, &names)) {
+            let values = candidates(option);
+            let more = |one: &Sample| values.iter().map(|value| one.with(&option.name, value)).collect::<Vec<_>>();
+            combinations.extend(combinations.iter().flat_map(more).collect::<Vec<_>>());
+            combinations.truncate(COMBINATIONS);
+        }
+        let mut refusal = None;
+        for platform_too in [before.platform, !before.platform] {
+            for profile in PROFILES {
+                for sample in combinations.iter().filter_map(|one| subject.completed(one, &linted.options)) {
+                    if reach.missed().get(told) != Some(&branch) {
+                        continue;
+                    }
+                    let mut request = subject.request(&sample, profile);
+                    request.set_json.extend(platform.iter().filter(|_| platform_too).cloned());
+                    match crate::run_with(subject.library, &request) {
+                        Ok(outcome) => {
+                            let setting = Setting { sample, platform: platform_too };
+                            outcome.stages.rendered.iter().for_each(|rendered| reach.mark(rendered, &setting));
+                        }
+                        Err(error) if profile == PROFILES[0] => {
+                            refusal.get_or_insert_with(|| format!(" ({} it is refused: {error:#})", sample.describe()));
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+        if reach.missed().get(told) == Some(&branch) {
+            told += 1;
+            let glued = reach.glued(branch);
+            if glued.is_empty() {
+                let (place, tag) = reach.place(branch);
+                found.push(format!(
+                    "{place}: no example leads into `{tag}`, so nothing is known of what stands there; give an option an example that \
+                     does, add a case to {CASES}/, or take the branch out{}",
+                    refusal.unwrap_or_default()
+                ));
+            }
+            for message in glued {
+                found.push(message);
+            }
+        }
+    }
+}
+
+/// Whether an option is one of these, holds one or is held by one.
+fn decides(option: &OptionFacts, names: &[String]) -> bool {
+    let holds = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
+    names.iter().any(|name| *name == option.name || holds(&option.name, name) || holds(name, &option.name))
+}
+
+/// Flags that set the platform's options that the templates read, to their examples.
+fn platform_flags(linted: &Linted<'_>) -> Result<Vec<String>> {
+    let schema = describe::options_schema(&bundle::platform()?)?.unwrap_or_default();
+    let read =
+        describe::options(&schema).into_iter().filter(|one| linted.in_templates(&format!("collector.{}", one.name)));
+    let set = read.filter_map(|one| Some(format!("render.collector.{}={}", one.name, candidates(&one).first()?)));
+    Ok(set.collect())
 }
