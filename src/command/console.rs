@@ -1,14 +1,14 @@
 //! How subcommands look on a terminal: colour, width, tables. Only they ask the environment, never a rendering run.
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set or `CLICOLOR` is 0.
     #[default]
     Auto,
     /// Always.
@@ -30,13 +30,28 @@ impl Color {
     /// Whether stdout gets colours.
     pub(super) fn on(self) -> bool {
         let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let off = env::var_os("CLICOLOR").is_some_and(|value| value == "0");
         match self {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            Color::Auto => io::stdout().is_terminal() && !set("NO_COLOR") && !off && !dumb(),
         }
     }
+}
+
+/// Whether the terminal knows no escape codes.
+fn dumb() -> bool {
+    env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// A line on stderr that the next one replaces, if stderr is a terminal; an empty one takes it away.
+pub(super) fn status(text: &str) {
+    let Some((columns, _)) = terminal_size::terminal_size_of(io::stderr()).filter(|_| !dumb()) else { return };
+    // One that the terminal broke could not be taken away as a whole.
+    let line: String = text.chars().take(usize::from(columns.0).saturating_sub(1)).collect();
+    let mut out = io::stderr().lock();
+    let _ = write!(out, "\r\u{1b}[K{line}");
+    let _ = out.flush();
 }
 
 /// A text in a colour, or as it is.
@@ -109,18 +124,21 @@ fn stacked(header: &[&str], rows: &[Vec<String>], width: usize, color: bool) -> 
     text
 }
 
-/// A text in lines of at most `width` characters, broken at blanks; a longer word keeps its line.
+/// A text in lines of at most `width` characters, broken at blanks and in a longer word behind commas; what is longer
+/// still keeps its line.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else if let Some(last) = lines.last_mut() {
-            if line > 0 {
-                last.push(' ');
+        let parts = if word.chars().count() > width { word.split_inclusive(',').collect() } else { vec![word] };
+        for (index, part) in parts.into_iter().enumerate() {
+            let line = lines.last().map_or(0, |line| line.chars().count());
+            let blank = if line > 0 && index == 0 { " " } else { "" };
+            match lines.last_mut() {
+                Some(last) if line == 0 || line + blank.len() + part.chars().count() <= width => {
+                    last.extend([blank, part]);
+                }
+                _ => lines.push(part.to_owned()),
             }
-            last.push_str(word);
         }
     }
     lines
@@ -139,5 +157,6 @@ mod tests {
         assert_eq!(wrapped, "NAME  ABOUT\none   some words that go on\n      and on\n");
         let narrow = table(&["NAME", "ABOUT"], &rows, Some(20), false);
         assert_eq!(narrow, "one\n  about: some\n    words that go on\n    and on\n");
+        assert_eq!(wrap("a {\"b\":1,\"c\":2,\"d\":3}", 12), ["a {\"b\":1,", "\"c\":2,\"d\":3}"]);
     }
 }

@@ -121,7 +121,11 @@ fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connec
         ("outputs", outputs(kind).join(", ")),
         ("digest", bundle.digest.clone()),
     ] {
-        let _ = writeln!(text, "  {what}  {value}");
+        for (index, line) in
+            console::wrap(&value, width.map_or(usize::MAX, |width| width.saturating_sub(11))).iter().enumerate()
+        {
+            let _ = writeln!(text, "  {:<7}  {line}", if index == 0 { what } else { "" });
+        }
     }
     let mut section = |title: &str, header: &[&str], rows: &[Vec<String>]| {
         if !rows.is_empty() {

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::Own;
 use crate::bundle::CASES;
+use crate::command::console::{Color, Paint, paint};
 use crate::command::sample::Subject;
 use crate::command::xml::{attribute, escaped};
 use crate::golden::{Suite, Verdict, cases};
@@ -85,13 +86,14 @@ impl Test {
 
     fn report(&self, own: &Own, verdicts: &[Verdict], failed: usize) -> String {
         let mut text = String::new();
+        let color = Color::Auto.on();
         for verdict in verdicts {
-            let word = match &verdict.failure {
-                Some(_) => "FAILED",
-                None if self.update && !verdict.name.starts_with(MATRIX) => "written",
-                None => "ok",
+            let (word, of) = match &verdict.failure {
+                Some(_) => ("FAILED", Paint::Red),
+                None if self.update && !verdict.name.starts_with(MATRIX) => ("written", Paint::Green),
+                None => ("ok", Paint::Green),
             };
-            let _ = writeln!(text, "{word:<7} {}", verdict.name);
+            let _ = writeln!(text, "{} {}", paint(&format!("{word:<7}"), of, color), verdict.name);
             for line in verdict.failure.iter().flat_map(|failure| failure.lines()) {
                 let _ = writeln!(text, "        {line}");
             }

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use super::connection::Tls;
 use super::environment::{Environment, Hidden};
 use super::plan::{Act, Attempt, Hint, Step, Target, What};
 use super::{http, tls};
+use crate::command::console;
 
 /// The pause before the second try; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -459,16 +460,12 @@ pub(super) async fn all(steps: Vec<Step>, net: Net, limit: Duration) -> Vec<Entr
         })
         .collect();
     let count = running.iter().filter(|(_, task)| task.is_some()).count();
-    let shown = io::stderr().is_terminal();
     let mut done = 0;
     let mut entries = Vec::new();
     for (mut entry, task) in running {
         if let Some(task) = task {
-            if shown {
-                let line = format!("{} of {count} done; waiting for {}: {}", done, entry.backend, entry.check);
-                let _ = write!(io::stderr().lock(), "\r\x1b[K{}", net.hidden.text(&line));
-                let _ = io::stderr().flush();
-            }
+            let line = format!("{} of {count} done; waiting for {}: {}", done, entry.backend, entry.check);
+            console::status(&net.hidden.text(&line));
             match task.await {
                 Ok((answer, took)) => {
                     entry.answer = answer;
@@ -485,8 +482,8 @@ pub(super) async fn all(steps: Vec<Step>, net: Net, limit: Duration) -> Vec<Entr
         }
         entries.push(entry);
     }
-    if shown && count > 0 {
-        let _ = write!(io::stderr().lock(), "\r\x1b[K");
+    if count > 0 {
+        console::status("");
     }
     entries
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Format;
 use super::answer::{Entry, Verdict};
+use crate::command::console::{self, Color, Paint, paint};
 use crate::command::xml;
 
 /// Everything that is printed.
@@ -32,27 +33,22 @@ pub(super) fn exit_code(entries: &[Entry]) -> i32 {
 
 /// The table, then what is wrong in full, then the count.
 fn table(entries: &[Entry]) -> String {
-    let width =
-        |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or_default();
-    let backend = width(&mut entries.iter().map(|entry| entry.backend.as_str()).chain(["BACKEND"]));
-    let check = width(&mut entries.iter().map(|entry| entry.check.as_str()).chain(["CHECK"]));
-    let mut text = String::new();
-    let mut row = |verdict: &str, name: &str, what: &str, note: &str| {
-        let line = format!("{verdict:<11}  {name:<backend$}  {what:<check$}  {note}");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    };
-    row("RESULT", "BACKEND", "CHECK", "");
-    for Entry { backend, check, answer, took, .. } in entries {
-        let note = match (answer.verdict.class(), answer.stage, took) {
-            (Some(class), Some(stage), _) => format!("{class}: {}", stage.name()),
-            (_, _, Some(took)) => format!("{} ({} ms)", answer.message, took.as_millis()),
-            _ => answer.message.clone(),
-        };
-        row(answer.verdict.name(), backend, check, &note);
-    }
+    let color = Color::Auto.on();
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|Entry { backend, check, answer, took, .. }| {
+            let note = match (answer.verdict.class(), answer.stage, took) {
+                (Some(class), Some(stage), _) => format!("{class}: {}", stage.name()),
+                (_, _, Some(took)) => format!("{} ({} ms)", answer.message, took.as_millis()),
+                _ => answer.message.clone(),
+            };
+            vec![answer.verdict.name().to_owned(), backend.clone(), check.clone(), note]
+        })
+        .collect();
+    let mut text = console::table(&["RESULT", "BACKEND", "CHECK", "DETAIL"], &rows, console::width(), color);
     for Entry { backend, check, answer, .. } in entries {
         if let Some(class) = answer.verdict.class() {
+            let class = paint(class, Paint::Red, color);
             let _ = write!(text, "\n{class}: {backend}: {check}\n  {}\n", answer.message);
         }
     }
