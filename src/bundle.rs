@@ -213,9 +213,9 @@ impl Bundle {
     /// A JSON file of the bundle.
     pub fn json(&self, name: &str) -> Result<Option<Value>> {
         let Some(bytes) = self.files.get(name) else { return Ok(None) };
-        json::read(bytes)
-            .map(Some)
-            .map_err(|error| anyhow!("{}/{name}:{}:{}: {error}", self.folder, error.line(), error.column()))
+        json::read(bytes).map(Some).map_err(|error| {
+            anyhow!("{}/{name}:{}:{}: {}", self.folder, error.line(), error.column(), json::reason(&error))
+        })
     }
 
     /// A JSON Schema of the bundle, compiled.

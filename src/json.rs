@@ -10,6 +10,13 @@ pub fn read(text: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(text).map(|Strict(value)| value)
 }
 
+/// What is wrong with a text, without the place, which messages put first.
+#[must_use]
+pub fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

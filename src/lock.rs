@@ -22,7 +22,7 @@ pub fn verify(backends: &[Backend], request: &Request) -> Result<()> {
     if foreign.peek().is_none() && request.lock.is_none() {
         return Ok(());
     }
-    let Some(path) = request.lock.clone().or_else(|| beside(&request.manifests)) else { return Ok(()) };
+    let Some(path) = path(request) else { return Ok(()) };
     let file = path.display().to_string();
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{file}: the lock cannot be read; `floe-render bundle lock` writes one"))?;
@@ -45,6 +45,12 @@ pub fn verify(backends: &[Backend], request: &Request) -> Result<()> {
         }
     }
     found.finish(())
+}
+
+/// The lock that a run verifies, if there is one.
+#[must_use]
+pub fn path(request: &Request) -> Option<PathBuf> {
+    request.lock.clone().or_else(|| beside(&request.manifests))
 }
 
 /// The lock beside the first manifest, if it is there.

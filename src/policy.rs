@@ -117,7 +117,7 @@ pub fn read(dirs: &[PathBuf], profile: &str) -> Result<Vec<Policy>> {
 }
 
 /// The names of the files in a folder, those for people and hidden ones left out, sorted.
-fn names(dir: &Path) -> Result<Vec<String>> {
+pub fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let entries = fs::read_dir(dir).map_err(|error| anyhow!("cannot be read: {error}; give a folder of policies"))?;
     for entry in entries {
@@ -146,8 +146,9 @@ fn one(path: &Path) -> Result<Policy> {
     if bytes.len() > yaml::MAX_BYTES {
         bail!("{file}: the policy has more than {limit} bytes; split the rules between folders");
     }
-    let text = json::read(&bytes)
-        .map_err(|error| anyhow!("{file}:{}:{}: {error}; a policy is a JSON Schema", error.line(), error.column()))?;
+    let text = json::read(&bytes).map_err(|error| {
+        anyhow!("{file}:{}:{}: {}; a policy is a JSON Schema", error.line(), error.column(), json::reason(&error))
+    })?;
     let mut found = Collect::default();
     if depth(&text) > yaml::MAX_DEPTH {
         bail!("{file}: nested deeper than {} levels; use `$defs`", yaml::MAX_DEPTH);

@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::variables::Variable;
 use super::{Check, Format};
-use crate::Stages;
-use crate::yaml;
+use crate::{Stages, lock, policy, yaml};
 
 /// Name of the Job and of its `ConfigMap`.
 const NAME: &str = "floe-check";
@@ -190,9 +189,12 @@ fn arguments(check: &Check, files: &Files) -> Vec<String> {
     for file in files.entries.iter().filter(|file| file.flag == "--manifest") {
         flag("--manifest", &format!("{FOLDER}/{}", file.path));
     }
-    for (name, value) in
-        [("--environment", &request.environment), ("--profile", &request.profile), ("--namespace", &request.namespace)]
-    {
+    for (name, value) in [
+        ("--environment", &request.environment),
+        ("--profile", &request.profile),
+        ("--collector-version", &request.collector_version),
+        ("--namespace", &request.namespace),
+    ] {
         if let Some(value) = value {
             flag(name, value);
         }
@@ -207,8 +209,13 @@ fn arguments(check: &Check, files: &Files) -> Vec<String> {
     if files.entries.iter().any(|file| file.flag == "--bundles") {
         flag("--bundles", &format!("{FOLDER}/bundles"));
     }
-    for file in files.entries.iter().filter(|file| file.flag == "--ca-file") {
-        flag("--ca-file", &format!("{FOLDER}/{}", file.path));
+    for (index, _) in request.policies.iter().enumerate() {
+        flag("--policy", &format!("{FOLDER}/{}", policies(index)));
+    }
+    for name in ["--lock", "--ca-file"] {
+        for file in files.entries.iter().filter(|file| file.flag == name) {
+            flag(name, &format!("{FOLDER}/{}", file.path));
+        }
     }
     if check.format != Format::Table
         && let Some(value) = check.format.to_possible_value()
@@ -221,11 +228,16 @@ fn arguments(check: &Check, files: &Files) -> Vec<String> {
     arguments
 }
 
+/// Where the policies of one `--policy` are.
+fn policies(index: usize) -> String {
+    format!("policy-{index}")
+}
+
 /// A file that goes into the `ConfigMap`.
 struct File {
     key: String,
     path: String,
-    /// The flag that names it; a bundle's files are named by their folder.
+    /// The flag that names it; files of a bundle and of policies are named by their folder.
     flag: &'static str,
     bytes: Vec<u8>,
 }
@@ -253,13 +265,21 @@ impl Files {
                 files.add(format!("{folder}/{name}"), "--bundles", bytes.to_vec());
             }
         }
+        for (index, folder) in check.request.policies.iter().enumerate() {
+            for name in policy::names(folder)? {
+                files.add(format!("{}/{name}", policies(index)), "--policy", read(&folder.join(&name))?);
+            }
+        }
+        if let Some(path) = lock::path(&check.request).filter(|_| !seen.is_empty()) {
+            files.add(lock::FILE.to_owned(), "--lock", read(&path)?);
+        }
         for (index, path) in check.ca_file.iter().enumerate() {
             files.add(format!("ca-{index}.pem"), "--ca-file", read(path)?);
         }
         let size: usize = files.entries.iter().map(|file| file.bytes.len()).sum();
         if size > MAX_DATA {
             bail!(
-                "--job: the manifests and bundles have {size} bytes, and a ConfigMap holds {MAX_DATA}; put them into the image, and \
+                "--job: the manifests, bundles and policies have {size} bytes, and a ConfigMap holds {MAX_DATA}; put them into the image, and \
                  write a Job that names them"
             );
         }
