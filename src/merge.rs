@@ -370,7 +370,7 @@ pub fn patch(merged: &mut Merged, patches: &Given, name: &str, schema: &'static 
         }
     } else {
         json_patch::merge(&mut merged.value, patch);
-        leaves(patch, "", &mut |pointer| {
+        leaves(patch, Some(&before), "", &mut |pointer| {
             merged.patched.push((pointer.to_owned(), format!("{}: render.patches.{name}", place(pointer))));
         });
     }
@@ -408,10 +408,16 @@ pub(crate) fn missing_part(document: &Value, path: &str) -> String {
     String::new()
 }
 
-fn leaves(value: &Value, at: &str, visit: &mut impl FnMut(&str)) {
+/// What a merge patch sets: its leaves, and its mappings that take the place of something else.
+fn leaves(value: &Value, before: Option<&Value>, at: &str, visit: &mut impl FnMut(&str)) {
     match value {
         Value::Object(map) if !map.is_empty() => {
-            map.iter().for_each(|(key, item)| leaves(item, &pointer::join(at, key), visit));
+            if before.is_some_and(|before| !before.is_object()) {
+                visit(at);
+            }
+            for (key, item) in map {
+                leaves(item, before.and_then(|before| before.get(key)), &pointer::join(at, key), visit);
+            }
         }
         _ => visit(at),
     }

@@ -218,13 +218,13 @@ fn source<'a>(stages: &'a Stages, fragment: &Fragment) -> Option<(&'a Bundle, &'
 /// Everything that had a part in a value.
 fn trace(stages: &Stages, merged: &Merged, at: &str, facts: &mut Facts) {
     let renderer = Renderer::new();
-    let passed = merged.passed(at);
+    let passed: Vec<_> = merged.passed(at).into_iter().flat_map(|(fragment, node)| written(fragment, node)).collect();
     let winner = merged.yielded_to(at);
     for (fragment, node) in &passed {
         let yields = winner.is_some_and(|winner| winner.label != fragment.label && fragment.label == "platform");
         let value = scalar(node);
         let fate = if yields { ": yields" } else { "" };
-        facts.push(("layer", format!("{}{fate}{value}", line_of(stages, &renderer, fragment, node))));
+        add(facts, "layer", format!("{}{fate}{value}", line_of(stages, &renderer, fragment, node)));
     }
     for patch in merged.patches(at) {
         facts.push(("patch", patch.to_owned()));
@@ -235,7 +235,7 @@ fn trace(stages: &Stages, merged: &Merged, at: &str, facts: &mut Facts) {
         let file = fragment.file.rsplit('/').next().unwrap_or_default();
         let Ok(Some(template)) = bundle.text(file) else { continue };
         for option in options_at(template, line, place(fragment, node)) {
-            facts.push(("option", option_line(resolved, &option, prefix)));
+            add(facts, "option", option_line(resolved, &option, prefix));
         }
     }
     if let Some(origin) =
@@ -243,6 +243,25 @@ fn trace(stages: &Stages, merged: &Merged, at: &str, facts: &mut Facts) {
     {
         facts.push(("origin", origin));
     }
+}
+
+/// Adds a fact that is not told yet.
+fn add(facts: &mut Facts, what: &'static str, text: String) {
+    if !facts.iter().any(|(other, told)| *other == what && *told == text) {
+        facts.push((what, text));
+    }
+}
+
+/// What wrote a node: of a list whose items stand in several lines, the first item of each line.
+fn written<'a>(fragment: &'a Fragment, node: &'a Node) -> Vec<(&'a Fragment, &'a Node)> {
+    let Data::List(items) = &node.data else { return vec![(fragment, node)] };
+    let mut first: Vec<(&Fragment, &Node)> = Vec::new();
+    for item in items {
+        if first.last().is_none_or(|(_, last)| last.at.line != item.at.line) {
+            first.push((fragment, item));
+        }
+    }
+    if first.len() > 1 { first } else { vec![(fragment, node)] }
 }
 
 /// Which part of a template's line wrote a node.
