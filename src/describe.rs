@@ -110,7 +110,7 @@ pub fn signals(kind: Kind, bundle: &Bundle) -> Vec<String> {
 #[must_use]
 pub fn secret_keys(bundle: &Bundle) -> Vec<String> {
     let variables = bundle.meta.variables.iter().map(|(_, variable)| match (&variable.option, &variable.secret) {
-        (Some(option), _) => format!("{} (or {option})", variable.key),
+        (Some(option), _) => format!("{} (or option {option})", variable.key),
         (None, Some(option)) => format!("{} (Secret by {option})", variable.key),
         (None, None) => variable.key.clone(),
     });
