@@ -46,7 +46,7 @@ enum Format {
     /// For people.
     #[default]
     Text,
-    /// `JUnit` XML, for CI.
+    #[value(help = "JUnit XML, for CI")]
     Junit,
 }
 
