@@ -151,6 +151,14 @@ class ApiServer:
         self._namespaces = set()
 
     def __enter__(self):
+        try:
+            self._begin()
+        except BaseException:  # what runs already would outlive this program
+            self._running.close()
+            raise
+        return self
+
+    def _begin(self):
         server, etcd = (tools(HERE / "helm/apiserver", "--build")[name] for name in ("kube-apiserver", "etcd"))
         client, peer, port = free_ports(3)
         client, peer, self._base = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}", f"https://127.0.0.1:{port}"
@@ -172,7 +180,6 @@ class ApiServer:
         self._wait("it is not ready", lambda: self._ask("GET", "/readyz"))
         version = self._ask("GET", "/version")["gitVersion"]
         report.note(f"gitops: admitted by Kubernetes {version}")
-        return self
 
     def __exit__(self, *_):
         self._running.close()
