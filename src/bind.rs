@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::reference::{self, Part};
 use crate::render::{Fragment, PLATFORM_MOUNT, Rendered, mount_path};
 use crate::select::{Kind, Plan};
-use crate::{embedded, pointer};
+use crate::{cidr, embedded, pointer};
 
 /// A key in a Secret, and who reads it.
 #[derive(Clone, Debug)]
@@ -690,8 +690,7 @@ fn egress_rules(url: &str, pods: Option<&Value>, ports: &Value) -> Vec<Value> {
         return vec![to(json!({"podSelector": {"matchLabels": labels}}))];
     }
     if let Some(address) = address(url) {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        return vec![to(json!({"ipBlock": {"cidr": format!("{address}/{bits}")}}))];
+        return vec![to(json!({"ipBlock": {"cidr": cidr::single(address)}}))];
     }
     let mut rules = vec![json!({"ports": ports})];
     // Some network plugins match pods by selectors only, others a Service without pods by address only.

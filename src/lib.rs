@@ -7,6 +7,7 @@ pub mod archive;
 pub mod bind;
 pub mod bundle;
 pub mod charts;
+mod cidr;
 pub mod cli;
 pub mod command;
 pub mod describe;

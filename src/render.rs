@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow, bail};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::{Backend, Bundle, Bundles, Variable, secret_name};
+use crate::cidr::{self, Cidr};
 use crate::finding::Collect;
 use crate::options::{Options, Resolved};
 use crate::pointer;
@@ -152,6 +154,7 @@ impl Renderer {
         environment.add_filter("replace", replace);
         environment.add_filter("helm_tpl", helm_tpl);
         environment.add_filter("checksum", checksum);
+        environment.add_filter("ip_block", ip_block);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
         let shared = Arc::clone(&tokens);
         environment.add_function("warn", move |text: String| -> Result<(), Error> {
@@ -572,6 +575,26 @@ fn checksum(value: Jinja) -> Result<String, Error> {
     let text =
         serde_json::to_string(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     Ok(Sha256::digest(text).iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
+
+/// A CIDR as the `ipBlock` of a network policy, without some addresses; nothing where it holds no other.
+fn ip_block(cidr: String, without: Vec<String>) -> Result<Jinja, Error> {
+    let invalid = |text: &str| Error::new(ErrorKind::InvalidOperation, format!("`{text}` is no range of addresses"));
+    let range = Cidr::parse(&cidr).ok_or_else(|| invalid(&cidr))?;
+    let mut except = Vec::new();
+    for address in &without {
+        let address: IpAddr = address.parse().map_err(|_| invalid(address))?;
+        if range.contains(address) {
+            except.push(cidr::single(address));
+        }
+    }
+    let block = match except.as_slice() {
+        [] => serde_json::json!({"cidr": cidr}),
+        // A policy takes no exception that is as large as the range.
+        _ if range.is_single() => Value::Null,
+        _ => serde_json::json!({"cidr": cidr, "except": except}),
+    };
+    Ok(Jinja::from(Serde(&block)))
 }
 
 /// A mapping that notes which of its keys a template asked for.
