@@ -82,6 +82,9 @@ pub struct Variable {
     pub option: Option<String>,
     /// The option that names the Secret; else the connection Secret.
     pub secret: Option<String>,
+    /// Headers that carry it, whatever their names say.
+    #[serde(default)]
+    pub headers: Vec<String>,
     /// What the variable holds.
     pub about: String,
 }

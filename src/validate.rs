@@ -3,6 +3,7 @@
 //! where a secret belongs?
 
 mod policy;
+mod secrets;
 mod target;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::schema::{self, Schema};
 use crate::select::Plan;
 use crate::target::SECTIONS;
 use crate::{embedded, plain, pointer, reference};
+use secrets::Secrets;
 
 /// What is wrong with an ID that is none.
 const NOT_AN_ID: &str = "an ID is `type` or `type/name`, where a name has no blanks and none of $ + < = > ^ ` | ~";
@@ -94,10 +96,15 @@ pub fn validate(
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
     let mut first = Collect::default();
-    let schema = schemas(&documents, bundles, charts, false, &mut first, &mut warnings)?;
+    let secrets = Secrets::new(bundles, rendered);
+    let schema = schemas(&documents, bundles, charts, &secrets, false, &mut first, &mut warnings)?;
     if !first.is_empty() {
-        schemas(&documents, bundles, charts, true, &mut found, &mut warnings)?;
+        schemas(&documents, bundles, charts, &secrets, true, &mut found, &mut warnings)?;
     }
+    for document in &documents {
+        secrets.replaced(document, &mut found);
+    }
+    secrets.in_connections(&mut found);
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
         target::check(collector, bundles, plan.target, &mut found)?;
@@ -118,6 +125,7 @@ fn schemas(
     documents: &[Document<'_>],
     bundles: &Bundles,
     charts: &[Dependency],
+    secrets: &Secrets<'_>,
     names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
@@ -145,7 +153,7 @@ fn schemas(
             continue;
         }
         let value = part.unwrap_or_else(|| whole.clone());
-        annotations(document, &schema, &value, found);
+        annotations(document, &schema, &value, secrets, found);
         properties.insert(document.name.to_owned(), schema);
         subject.insert(document.name.to_owned(), value);
     }
@@ -274,17 +282,14 @@ fn unknown_component(section: &str, kind: &str) -> String {
 
 /// Checks what a document's schema says beyond JSON Schema: where secrets and references belong, and which of two
 /// numbers may not be the greater.
-fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &mut Collect) {
+fn annotations(document: &Document<'_>, schema: &Value, value: &Value, secrets: &Secrets<'_>, found: &mut Collect) {
     let listed = document.merged.value.pointer("/service/extensions").and_then(Value::as_array);
     schema::annotated(schema, value, &mut |schema, value, at| {
         let late = matches!(value, Value::String(text) if reference::is_late(text) || text.is_empty());
         if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
             let key = pointer::tokens(at).last().unwrap_or_default();
-            if mark == &Value::Bool(true) || names_a_secret(&key) {
-                found.push(document.discreet(
-                    at,
-                    "a secret stands here as a literal; write a reference `${env:NAME}`, so that it stays in a Kubernetes Secret",
-                ));
+            if mark == &Value::Bool(true) || secrets.is_named_by(&key) {
+                found.push(secrets.message(document, at));
             }
         }
         if let (Some(_), Value::String(id), false) = (schema.get("x-reference"), value, late)
@@ -307,26 +312,6 @@ fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &m
             }
         }
     });
-}
-
-/// Whether a header of this name carries a credential.
-fn names_a_secret(header: &str) -> bool {
-    let header = header.to_lowercase();
-    [
-        "authorization",
-        "token",
-        "secret",
-        "password",
-        "api-key",
-        "apikey",
-        "api_key",
-        "x-key",
-        "license-key",
-        "access-key",
-        "cookie",
-    ]
-    .iter()
-    .any(|word| header.contains(word))
 }
 
 /// Checks that everything that is named is defined, and everything that is defined is named.

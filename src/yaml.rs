@@ -129,6 +129,15 @@ impl Node {
         }
     }
 
+    /// The items of a list, or nothing for any other node.
+    #[must_use]
+    pub fn items(&self) -> &[Node] {
+        match &self.data {
+            Data::List(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The value of `key` in a mapping.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node> {
