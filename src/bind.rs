@@ -130,16 +130,16 @@ pub fn bind(
         let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
         declared.names(&fragment.doc.to_value(), origin, &fragment.file, &mut found);
     }
-    for fragment in rendered.iter().filter_map(|one| one.values.as_ref()) {
-        let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
-        for name in declared.names(&fragment.doc.to_value(), origin, "values.yaml", &mut found) {
-            if plan.variables.iter().any(|one| one.variable == name) {
-                found.push(format!(
-                    "values.yaml: {}: a chart expands no reference; write the value of `{name}` itself",
-                    fragment.label
-                ));
+    for (backend, one) in bundles.backends.iter().zip(rendered) {
+        let Some(fragment) = &one.values else { continue };
+        // Anywhere else a reference would stay text: `validate` says so, once patches are in.
+        for at in backend.bundle.expanding() {
+            let values = fragment.doc.to_value();
+            let Some(value) = values.pointer(&at) else { continue };
+            let origin = |below: &str| Some(fragment.place(fragment.doc.nearest(&(at.clone() + below))));
+            for name in declared.names(value, origin, "values.yaml", &mut found) {
+                declared.mark(&name, "chart");
             }
-            declared.mark(&name, "chart");
         }
     }
     let mut ingress = Vec::new();

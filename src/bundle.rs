@@ -134,6 +134,9 @@ pub struct Chart {
     pub repository: String,
     /// Name under which the values stand; else the chart's.
     pub alias: Option<String>,
+    /// Pointers to the values in which the chart's program expands references.
+    #[serde(default)]
+    pub expands: Vec<String>,
 }
 
 /// A mapping in the order of the file.
@@ -232,6 +235,14 @@ impl Bundle {
     /// The key in the values under which a chart's stand.
     pub fn value_keys(&self) -> impl Iterator<Item = &str> {
         self.meta.charts.iter().map(|(name, chart)| chart.alias.as_deref().unwrap_or(name))
+    }
+
+    /// Pointers into the values at which a chart's program expands references.
+    pub fn expanding(&self) -> impl Iterator<Item = String> {
+        self.meta.charts.iter().flat_map(|(name, chart)| {
+            let key = chart.alias.as_deref().unwrap_or(name);
+            chart.expands.iter().map(move |below| pointer::join("", key) + below)
+        })
     }
 
     /// `schema` is left out for bundles that are built in: a test has checked them.

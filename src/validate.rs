@@ -105,6 +105,9 @@ pub fn validate(
         secrets.replaced(document, &mut found);
     }
     secrets.in_connections(&mut found);
+    for document in documents.iter().filter(|document| document.name == "values.yaml") {
+        values::references(document, bundles, options, &mut found);
+    }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
         target::check(collector, bundles, plan.target, &mut found)?;
