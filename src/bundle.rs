@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
-use crate::{archive, digest, embedded, json, pointer, yaml};
+use crate::{archive, digest, embedded, json, keywords, pointer, yaml};
 
 /// The floe API that this engine implements.
 pub const FLOE_API: Version = Version::new(2, 0, 0);
@@ -24,6 +24,8 @@ const MAX_FILES: usize = 256;
 const MAX_TOTAL: usize = 8 << 20;
 /// The deepest folder in a bundle.
 const MAX_FOLDERS: usize = 8;
+/// The keywords of ours in a schema of options; `bundle lint` knows which profiles there are.
+const OF_OPTIONS: [&str; 3] = ["x-default-", "x-default-production", "x-passthrough"];
 /// The folder of a bundle's golden cases.
 pub const CASES: &str = "cases";
 
@@ -278,7 +280,29 @@ impl Bundle {
                 FLOE_API.minor
             );
         }
-        Ok(Bundle { folder, meta, digest, files, built_in: schema.is_none() })
+        let bundle = Bundle { folder, meta, digest, files, built_in: schema.is_none() };
+        if schema.is_some() {
+            bundle.check_keywords()?;
+        }
+        Ok(bundle)
+    }
+
+    /// Checks what no validator tells: that the keywords of the options' schema and of the policies are keywords, and that the
+    /// policies speak of options that there are. What is no JSON is told when it is needed.
+    fn check_keywords(&self) -> Result<()> {
+        let mut found = Collect::default();
+        let name = "options.schema.json";
+        let options = self.json(name).ok().flatten();
+        if let Some(options) = &options {
+            keywords::check(options, &OF_OPTIONS, &format!("{}/{name}", self.folder), &mut found);
+        }
+        for name in self.files.keys().filter(|name| name.starts_with("policy/")) {
+            let Ok(Some(policy)) = self.json(name) else { continue };
+            let file = format!("{}/{name}", self.folder);
+            keywords::check(&policy, &[], &file, &mut found);
+            keywords::check_names(&policy, options.as_ref().unwrap_or(&Value::Null), &file, &mut found);
+        }
+        found.finish(())
     }
 }
 
@@ -646,6 +670,7 @@ mod tests {
             let text = std::str::from_utf8(embedded::file(&path).unwrap()).unwrap();
             let problems = schema.problems(&yaml::read(text, &path).unwrap().to_value());
             assert!(problems.is_empty(), "{path}: {problems:?}");
+            embedded_bundle(&format!("templates/{name}")).unwrap().check_keywords().unwrap();
         }
     }
 }

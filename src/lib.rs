@@ -17,6 +17,7 @@ pub mod finding;
 pub mod given;
 pub mod golden;
 pub mod json;
+pub mod keywords;
 pub mod lock;
 pub mod merge;
 pub mod options;
