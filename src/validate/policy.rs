@@ -13,6 +13,9 @@ use crate::schema::Problem;
 use crate::select::{Kind, Plan};
 use crate::{embedded, pointer};
 
+/// The option by which a lineage bundle lets its user permit plain HTTP in production, as the profile's policy has it.
+const PERMITS_HTTP: &str = "allow_insecure_http";
+
 /// What was rendered, as the policies are asked about it.
 pub(super) struct Subject<'a> {
     pub(super) bundles: &'a Bundles,
@@ -38,7 +41,10 @@ impl Subject<'_> {
         let collector = self.collector.map_or(&empty, |merged| &merged.value);
         let mut subject = json!({"collector": collector, "lineage": lineage});
         if ours {
-            for problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+            for mut problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+                if let Some(id) = problem.pointer.strip_prefix("/lineage/").filter(|id| !id.contains('/')) {
+                    problem.message += &self.way_to_https(id);
+                }
                 found.push(self.message(&problem, &format!("policy of the {profile} profile")));
             }
             self.plain_http(&lineage, found, warnings);
@@ -52,6 +58,36 @@ impl Subject<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What to do about lineage over plain HTTP, by the options that the bundle has.
+    fn way_to_https(&self, id: &str) -> String {
+        let backends = self.bundles.backends.iter().zip(&self.options.backends);
+        let mut lineage = backends.filter(|(backend, _)| backend.selection.kind == Kind::Lineage);
+        let Some((backend, resolved)) = lineage.find(|(backend, _)| backend.selection.id == id) else {
+            return "; write an https address".to_owned();
+        };
+        let mut plain = Vec::new();
+        strings(&resolved.set, "", &mut |at, text| {
+            if text.starts_with("http:") {
+                plain.push(pointer::dotted(at));
+            }
+        });
+        let has = |option: &str| resolved.all.get(option).is_some();
+        if plain.is_empty() && has("url") {
+            plain.push("url".to_owned());
+        }
+        let https = plain.first().map(|option| format!("set `{option}` to an https address"));
+        match (https, has(PERMITS_HTTP)) {
+            (Some(https), true) => format!("; {https}, or `{PERMITS_HTTP}: true`"),
+            (Some(https), false) => format!("; {https}"),
+            (None, true) => format!("; set `{PERMITS_HTTP}: true` to permit it"),
+            (None, false) => format!(
+                "; the bundle has no option for it: its author can give {}/openlineage.yaml.j2 an https address, or \
+                 options.schema.json the boolean option `{PERMITS_HTTP}`, which permits it",
+                backend.bundle.folder
+            ),
+        }
     }
 
     /// Each lineage backend's transport and options, by id.
@@ -155,7 +191,10 @@ impl Subject<'_> {
         }
         let what = pointer::dotted(below);
         let what = if what.is_empty() { what } else { format!("`{what}`: ") };
-        Some(format!("{}: {}: {what}{text}", backend.selection.place, backend.label()))
+        let (place, label) = (&backend.selection.place, backend.label());
+        // A flag names the backend too.
+        let named = place.strip_prefix("--").is_some_and(|flag| flag.replacen(' ', "/", 1) == label);
+        Some(if named { format!("{place}: {what}{text}") } else { format!("{place}: {label}: {what}{text}") })
     }
 
     /// What is wrong with a transport, where `openlineage.yml` holds it; nothing else is known of one that a patch added.
@@ -175,11 +214,19 @@ impl Subject<'_> {
             let insecure =
                 one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
             if insecure && found.is_empty() {
-                warnings.push(format!(
-                    "lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"
-                ));
+                warnings
+                    .push(format!("lineage/{id}: lineage events travel over plain HTTP, as `{PERMITS_HTTP}` permits"));
             }
         }
+    }
+}
+
+/// Calls `visit` with every string below a value and its pointer.
+fn strings(value: &Value, at: &str, visit: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::String(text) => visit(at, text),
+        Value::Object(map) => map.iter().for_each(|(key, item)| strings(item, &pointer::join(at, key), visit)),
+        _ => {}
     }
 }
 
