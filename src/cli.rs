@@ -147,7 +147,8 @@ pub struct Request {
     #[arg(long, value_name = "DIR")]
     pub bundles: Vec<PathBuf>,
 
-    /// Digests that further bundles must have [default: bundles.lock beside the first manifest, if it is there]
+    /// Digests that further bundles must have [default: bundles.lock beside the first manifest, else in the
+    /// working directory, if it is there]
     #[arg(long, value_name = "FILE")]
     pub lock: Option<PathBuf>,
 
