@@ -31,6 +31,7 @@ pub mod select;
 pub mod set;
 pub mod target;
 pub mod umbrella;
+mod uses;
 pub mod validate;
 pub mod values;
 pub mod write;

@@ -130,10 +130,12 @@ impl<'a> Secrets<'a> {
                     for (key, node) in check.get(parent).map(crate::yaml::Node::entries).unwrap_or_default() {
                         let literal = node.as_str().is_some_and(|text| !text.is_empty() && !reference::is_late(text));
                         if literal && secret(&key.name, parent) {
+                            let place = fragment.place(node);
                             found.push(format!(
                                 "{}: `{index}.check.{parent}.{}`: a secret stands here as a literal; write a reference \
-                                 `${{env:NAME}}` to a variable of bundle.yaml ({}, rendered line {})",
-                                fragment.file, key.name, fragment.label, node.at.line
+                                 `${{env:NAME}}` to a variable of bundle.yaml",
+                                place.split(": `").next().unwrap_or_default(),
+                                key.name
                             ));
                         }
                     }

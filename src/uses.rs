@@ -2,7 +2,7 @@
 
 /// Which part of a template's line wrote a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// One of the template values of the rendered line, by number, of so many.
     Token {
         /// Its number.
@@ -18,7 +18,7 @@ pub(super) enum Place {
 
 /// The options that a value at a line depends on: those of its expression, and those of the conditions around it.
 /// Aliases of `{% set %}` are followed.
-pub(super) fn options_at(template: &str, line: usize, place: Place) -> Vec<String> {
+pub(crate) fn options_at(template: &str, line: usize, place: Place) -> Vec<String> {
     let text = template.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let (values, tags) = (between(text, "{{", "}}"), between(text, "{%", "%}"));
     let expressions = match place {
@@ -34,7 +34,7 @@ pub(super) fn options_at(template: &str, line: usize, place: Place) -> Vec<Strin
 }
 
 /// Every option that a template names.
-pub(super) fn all_options(template: &str) -> Vec<String> {
+pub(crate) fn all_options(template: &str) -> Vec<String> {
     let mut names = Vec::new();
     for expression in between(template, "{{", "}}").into_iter().chain(between(template, "{%", "%}")) {
         collect(expression, &aliases(template), 0, &mut names);
