@@ -300,7 +300,7 @@ impl Bundle {
             let Ok(Some(policy)) = self.json(name) else { continue };
             let file = format!("{}/{name}", self.folder);
             keywords::check(&policy, &[], &file, &mut found);
-            keywords::check_names(&policy, options.as_ref().unwrap_or(&Value::Null), &file, &mut found);
+            keywords::check_names(&policy, options.as_ref().unwrap_or(&Value::Null), "", &file, &mut found);
         }
         found.finish(())
     }

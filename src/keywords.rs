@@ -102,8 +102,8 @@ fn below(schema: &Value, ours: &[&str], at: &str, file: &str, found: &mut Collec
 }
 
 /// Reports names under `properties` and `required` that the options which another schema describes do not have.
-pub fn check_names(rule: &Value, options: &Value, file: &str, found: &mut Collect) {
-    names(rule, options, options, "", file, found);
+pub fn check_names(rule: &Value, options: &Value, at: &str, file: &str, found: &mut Collect) {
+    names(rule, options, options, at, file, found);
 }
 
 fn names(rule: &Value, root: &Value, options: &Value, at: &str, file: &str, found: &mut Collect) {
@@ -113,8 +113,7 @@ fn names(rule: &Value, root: &Value, options: &Value, at: &str, file: &str, foun
     let mut unknown = |at: &str, name: &str| {
         if let Some(known) = known.filter(|known| !known.contains_key(name)) {
             let meant = did_you_mean(name, known.keys().map(String::as_str));
-            let what = "a bundle's policy judges its options, and there is no option";
-            found.push(format!("{file}: `{at}`: {what} `{name}`{meant}"));
+            found.push(format!("{file}: `{at}`: the rule is over options, and there is no option `{name}`{meant}"));
         }
     };
     let properties = rule.get("properties").and_then(Value::as_object);

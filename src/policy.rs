@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::Schema;
-use crate::{json, keywords, yaml};
+use crate::{embedded, json, keywords, yaml};
 
 /// The parts of what a policy judges.
 pub const SUBJECT: [&str; 8] =
@@ -102,6 +102,10 @@ fn one(path: &Path) -> Result<Policy> {
     }
     keywords::check(&text, &[], &file, &mut found);
     subject(&text, &file, &mut found);
+    let platform = "/properties/platform";
+    if let (Some(rule), Some(options)) = (text.pointer(platform), embedded::options_tree("templates/platform")) {
+        keywords::check_names(rule, &options.to_value(), platform, &file, &mut found);
+    }
     found.finish(())?;
     let schema = Schema::compile(Cow::Owned(text), &file)?.as_policy();
     Ok(Policy { file, schema })

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Document;
-use crate::bundle::Bundles;
+use crate::bundle::{Backend, Bundles};
 use crate::finding::Collect;
 use crate::merge::Merged;
 use crate::options::{self, Options, Resolved};
@@ -157,10 +157,15 @@ impl Subject<'_> {
         let below = at.get(part.len() + 1..).unwrap_or_default();
         match part.as_str() {
             "collector" => match self.collector {
-                Some(merged) => Document { name: "collector.yaml", merged }.message(below, &text),
+                Some(merged) => {
+                    Document { name: "collector.yaml", merged }.message(below, &(text + &self.given(merged, below)))
+                }
                 None => format!("collector.yaml: {text}"),
             },
-            "values" => Document { name: "values.yaml", merged: self.values }.message(below, &text),
+            "values" => {
+                let text = text + &self.given(self.values, below);
+                Document { name: "values.yaml", merged: self.values }.message(below, &text)
+            }
             "platform" => {
                 let Resolved { given, set, .. } = &self.options.platform;
                 options::message(given, set, below, &text, "render.collector", "render.collector")
@@ -177,6 +182,25 @@ impl Subject<'_> {
             "" => format!("the selection: {text}"),
             _ => format!("`render.{part}`: {text}"),
         }
+    }
+
+    /// The options that a user gave and that the template's line depends on.
+    fn given(&self, merged: &Merged, at: &str) -> String {
+        if merged.patches(at).next().is_some() {
+            return String::new();
+        }
+        let backends = self.bundles.backends.iter().map(Backend::label).zip(&self.options.backends);
+        let all: Vec<_> = backends.chain([("platform".to_owned(), &self.options.platform)]).collect();
+        let mut given = Vec::new();
+        for (fragment, node) in merged.passed(at) {
+            let Some((_, resolved)) = all.iter().find(|(label, _)| *label == fragment.label) else { continue };
+            for option in fragment.options(node) {
+                let at = pointer::of_option(&option);
+                let origin = resolved.given.get(&at).and_then(|_| resolved.given.origin(&at));
+                given.extend(origin.map(|origin| format!("; option `{option}` is given by {}", origin.place)));
+            }
+        }
+        given.concat()
     }
 
     /// What is wrong with a selection or its options.
