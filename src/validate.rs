@@ -105,6 +105,7 @@ pub fn validate(
         secrets.replaced(document, &mut found);
     }
     secrets.in_connections(&mut found);
+    checked_exporters(rendered, &mut found);
     for document in documents.iter().filter(|document| document.name == "values.yaml") {
         values::references(document, bundles, options, &mut found);
     }
@@ -510,6 +511,26 @@ fn supported_signals(bundles: &Bundles, rendered: &[Rendered], found: &mut Colle
                     "{}: a pipeline for `{signal}`, which {}/bundle.yaml does not list under `signals`",
                     fragment.place(node),
                     backend.bundle.folder
+                ));
+            }
+        }
+    }
+}
+
+/// A check names an exporter that the bundle itself writes; only a patch may take it away.
+fn checked_exporters(rendered: &[Rendered], found: &mut Collect) {
+    for one in rendered {
+        let Some(connections) = &one.connections else { continue };
+        for node in connections.doc.items() {
+            let Some(exporter) = node.get("check").and_then(|check| check.get("exporter")) else { continue };
+            let written = one.collector.as_ref().and_then(|fragment| fragment.doc.get("exporters"));
+            let ids =
+                || written.map(crate::yaml::Node::entries).unwrap_or_default().iter().map(|(id, _)| id.name.as_str());
+            if let Some(id) = exporter.as_str().filter(|id| !ids().any(|known| known == *id)) {
+                found.push(format!(
+                    "{}: the check names the exporter `{id}`, which the bundle's collector.yaml.j2 does not have{}",
+                    connections.place(exporter),
+                    did_you_mean(id, ids())
                 ));
             }
         }
