@@ -193,17 +193,6 @@ impl Declared {
                     declared.add(&backend.variable(name), &secret, &key, &backend.label(), &mut found);
                 }
             }
-            for name in backend.selection.secret.keys.keys() {
-                let variables = &backend.bundle.meta.variables;
-                if variables.get(name).is_none() {
-                    let meant = did_you_mean(name, variables.iter().map(|(name, _)| name));
-                    found.push(format!(
-                        "{}: `connection_secret_ref.keys.{name}`: {} has no such variable{meant}",
-                        backend.selection.place,
-                        backend.label()
-                    ));
-                }
-            }
         }
         for one in &plan.variables {
             declared.add(&one.variable, &one.name, &one.key, "render.variables", &mut found);

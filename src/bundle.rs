@@ -467,8 +467,9 @@ impl Library {
             }
             if !any {
                 found.push(format!(
-                    "--bundles {}: there is no bundle in it; a bundle is a folder `telemetry/<name>` or `lineage/<name>`",
-                    dir.display()
+                    "--bundles {}: there is no bundle in it; a bundle is a folder `telemetry/<name>` or `lineage/<name>`{}",
+                    dir.display(),
+                    folder_above(dir).map_or_else(String::new, |folder| format!(": give --bundles {}", folder.display()))
                 ));
             }
         }
@@ -550,6 +551,23 @@ impl Library {
         }
         Ok(None)
     }
+}
+
+/// The folder to give in place of one bundle's, or of that which holds the bundles of one kind.
+fn folder_above(dir: &Path) -> Option<PathBuf> {
+    let real = dir.canonicalize().ok()?;
+    let levels = real
+        .ancestors()
+        .take(3)
+        .position(|above| above.file_name().is_some_and(|name| Kind::ALL.iter().any(|kind| name == kind.name())))?;
+    let mut shown = dir.to_owned();
+    for _ in 0..=levels {
+        // A name goes; of what is none, `.` or `..`, the way up is appended.
+        if shown.file_name().is_none() || !shown.pop() {
+            shown.push("..");
+        }
+    }
+    Some(if shown.as_os_str().is_empty() { PathBuf::from(".") } else { shown })
 }
 
 /// Whether a bundle of this name is a part of the program.

@@ -37,7 +37,9 @@ pub(super) fn schema(
                 ours.insert(key.clone(), value.clone());
                 continue;
             }
-            let keys = umbrella.iter().map(|(name, _)| *name).chain(charts.iter().map(|chart| chart.key.as_str()));
+            let known = |key: &str| umbrella.iter().any(|(name, _)| *name == key);
+            let more = charts.iter().map(|chart| chart.key.as_str()).filter(|key| !known(key));
+            let keys = umbrella.iter().map(|(name, _)| *name).chain(more);
             let hint = match did_you_mean(key, keys.clone()) {
                 meant if meant.is_empty() => format!("; known: {}", backticked(keys)),
                 meant => meant,
