@@ -17,7 +17,7 @@ use crate::options::Resolved;
 use crate::render::Fragment;
 use crate::uses::{Place, options_at};
 use crate::write::FILES;
-use crate::yaml::Node;
+use crate::yaml::{Data, Node};
 use crate::{Stages, pointer, reference, write, yaml};
 
 /// Explains a value of the output: its origin, the layers it passed, the options and patches behind it
