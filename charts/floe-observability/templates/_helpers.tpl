@@ -176,7 +176,7 @@ Walks the values of the workloads or of one subchart and adds to `found` what st
 {{- end }}
 {{- end }}
 {{- range $asked }}
-{{- if and .name (not .optional) }}
+{{- if and .name (not .optional) (not (contains "{{" (toString .name))) }}
 {{- $keys := .keys | default list }}
 {{- range .items }}{{ $keys = append $keys .key }}{{ end }}
 {{- $_ := set $.found "asked" (append $.found.asked (dict "name" .name "keys" $keys "whole" (empty $keys) "usedBy" $.usedBy)) }}
