@@ -88,7 +88,7 @@ pub fn bind(
 
     let mut for_collector = Binding::default();
     if let Some(merged) = collector {
-        for name in declared.used(&merged.value, |at| merged.origin(at), "collector.yaml", "collector", &mut found) {
+        for name in declared.used(&merged.value, &|at| merged.origin(at), "collector.yaml", "collector", &mut found) {
             for_collector.env.extend(declared.env_entry(&name));
         }
     }
@@ -96,7 +96,7 @@ pub fn bind(
     let (namespace, environment) =
         found.ok(lineage_namespace(bundles, options, plan, &mut warnings)).flatten().unwrap_or_default();
     let entries = jobs.map_or(Value::Null, |fragment| fragment.doc.to_value());
-    for name in declared.used(&entries, |_| None, "workload.env.yaml", "workload", &mut found) {
+    for name in declared.used(&entries, &|_| None, "workload.env.yaml", "workload", &mut found) {
         for_workload.env.extend(declared.env_entry(&name));
     }
     for_workload.env.extend(
@@ -114,7 +114,7 @@ pub fn bind(
     }
     let mut client = None;
     if let Some(merged) = openlineage {
-        let used = declared.used(&merged.value, |at| merged.origin(at), "openlineage.yml", "workload", &mut found);
+        let used = declared.used(&merged.value, &|at| merged.origin(at), "openlineage.yml", "workload", &mut found);
         if found.is_empty() {
             for_workload.env.extend(used.iter().filter_map(|name| declared.env_entry(name)));
             let mut nested = Vec::new();
@@ -128,7 +128,7 @@ pub fn bind(
     let connections: Vec<&Fragment> = rendered.iter().filter_map(|one| one.connections.as_ref()).collect();
     for fragment in &connections {
         let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
-        declared.names(&fragment.doc.to_value(), origin, &fragment.file, &mut found);
+        declared.names(&fragment.doc.to_value(), &origin, &fragment.file, &mut found);
     }
     for (backend, one) in bundles.backends.iter().zip(rendered) {
         let Some(fragment) = &one.values else { continue };
@@ -137,7 +137,7 @@ pub fn bind(
             let values = fragment.doc.to_value();
             let Some(value) = values.pointer(&at) else { continue };
             let origin = |below: &str| Some(fragment.place(fragment.doc.nearest(&(at.clone() + below))));
-            for name in declared.names(value, origin, "values.yaml", &mut found) {
+            for name in declared.names(value, &origin, "values.yaml", &mut found) {
                 declared.mark(&name, "chart");
             }
         }
@@ -229,7 +229,7 @@ impl Declared {
     fn used(
         &mut self,
         value: &Value,
-        origin: impl Fn(&str) -> Option<String>,
+        origin: &dyn Fn(&str) -> Option<String>,
         document: &str,
         user: &'static str,
         found: &mut Collect,
@@ -245,7 +245,7 @@ impl Declared {
     fn names(
         &self,
         value: &Value,
-        origin: impl Fn(&str) -> Option<String>,
+        origin: &dyn Fn(&str) -> Option<String>,
         document: &str,
         found: &mut Collect,
     ) -> Vec<String> {

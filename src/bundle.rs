@@ -289,6 +289,8 @@ impl Bundle {
 
     /// Checks what no validator tells: that the keywords of the options' schema and of the policies are keywords, and that the
     /// policies speak of options that there are. What is no JSON is told when it is needed.
+    #[cold]
+    #[inline(never)]
     fn check_keywords(&self) -> Result<()> {
         let mut found = Collect::default();
         let name = "options.schema.json";

@@ -70,6 +70,8 @@ fn is(own: &str, key: &str) -> bool {
     own == key || own.ends_with('-') && key.starts_with(own)
 }
 
+#[cold]
+#[inline(never)]
 fn below(schema: &Value, ours: &[&str], at: &str, file: &str, found: &mut Collect) {
     // What is no schema at all is told when it does not compile.
     for (key, value) in schema.as_object().into_iter().flatten() {
@@ -106,6 +108,8 @@ pub fn check_names(rule: &Value, options: &Value, at: &str, file: &str, found: &
     names(rule, options, options, at, file, found);
 }
 
+#[cold]
+#[inline(never)]
 fn names(rule: &Value, root: &Value, options: &Value, at: &str, file: &str, found: &mut Collect) {
     let known = options.get("properties").and_then(Value::as_object);
     // What takes any key has no wrong one.

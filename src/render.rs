@@ -79,6 +79,8 @@ impl Fragment {
     }
 
     /// The options that the template's line depends on, by their dotted names.
+    #[cold]
+    #[inline(never)]
     #[must_use]
     pub fn options(&self, node: &Node) -> Vec<String> {
         let Some(line) = self.template_line(node) else { return Vec::new() };
@@ -98,6 +100,8 @@ impl Fragment {
     }
 
     /// Where a node of the document was written, for messages.
+    #[cold]
+    #[inline(never)]
     #[must_use]
     pub fn place(&self, node: &Node) -> String {
         let Fragment { label, file, .. } = self;
@@ -127,6 +131,8 @@ struct Template<'a> {
 impl Template<'_> {
     /// The line of the template that wrote a place of what it rendered. A template value has its own; literal text is looked
     /// for, between the template values around it if it could be of several lines.
+    #[cold]
+    #[inline(never)]
     fn line(&self, text: &str, line: usize, column: usize) -> Option<usize> {
         let renderer = Renderer::new();
         let of_token = |token| renderer.text(self.path, self.source, self.context, Some(token)).err()?.line();

@@ -178,7 +178,7 @@ impl Node {
     }
 
     /// Calls `visit` with every node from here down that readers may disagree about.
-    pub fn doubts(&self, visit: &mut impl FnMut(Position, &Doubt)) {
+    pub fn doubts(&self, visit: &mut dyn FnMut(Position, &Doubt)) {
         if let Some(doubt) = &self.doubt {
             visit(self.at, doubt);
         }

@@ -1,5 +1,6 @@
 //! `schema`: the JSON Schema of a file that people write, for their editors.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -54,42 +55,56 @@ impl Schema {
 /// The schema of a manifest with the names of the bundles that there are, and their options.
 fn manifest(library: &Library) -> Result<Value> {
     let mut schema = embedded::schema_text(NAMES[0])?;
-    let mut known = Vec::new();
+    let mut add = |place: &str, definition: Value| schema["$defs"][place] = definition;
     for kind in Kind::ALL {
         let names = library.names(kind);
+        let words = serde_json::to_string(&names)?;
         let mut selection =
-            vec![json!({"$ref": "#/$defs/selection"}), json!({"properties": {"type": {"enum": names}}})];
+            format!(r##"{{"$ref": "#/$defs/selection"}}, {{"properties": {{"type": {{"enum": {words}}}}}}}"##);
         for name in &names {
-            let options = library.get(kind, name)?.json(OPTIONS)?;
             let place = format!("{kind}-{name}");
-            selection.push(json!({
-                "if": {"required": ["type"], "properties": {"type": {"const": name}}},
-                "then": {"properties": {"config": {"anyOf": [{"$ref": format!("#/$defs/{place}")}, {"type": "null"}]}}},
-            }));
-            known.push((place, options));
+            let _ = write!(
+                selection,
+                r##", {{"if": {{"required": ["type"], "properties": {{"type": {{"const": "{name}"}}}}}},
+                  "then": {{"properties": {{"config": {{"anyOf": [{{"$ref": "#/$defs/{place}"}}, {{"type": "null"}}]}}}}}}}}"##
+            );
+            let options = library.get(kind, name)?.json(OPTIONS)?;
+            add(&place, one_manifest(options, &place));
         }
         let one = format!("{kind}-selection");
-        schema["$defs"][&one] =
-            json!({"anyOf": [{"enum": names, "description": "Name of a bundle."}, {"allOf": selection}]});
-        let one = json!({"$ref": format!("#/$defs/{one}")});
-        schema["$defs"][kind.name()] =
-            json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}, {"type": "null"}]});
+        add(
+            &one,
+            text(&format!(
+                r#"{{"anyOf": [{{"enum": {words}, "description": "Name of a bundle."}}, {{"allOf": [{selection}]}}]}}"#
+            ))?,
+        );
+        let one = format!(r##"{{"$ref": "#/$defs/{one}"}}"##);
+        add(
+            kind.name(),
+            text(&format!(
+                r#"{{"anyOf": [{one}, {{"type": "array", "minItems": 1, "items": {one}}}, {{"type": "null"}}]}}"#
+            ))?,
+        );
+    }
+    let platform = embedded::options_tree("templates/platform").map(crate::json::Json::to_value);
+    add("platform", one_manifest(platform, "platform"));
+    for kind in Kind::ALL {
         schema["properties"]["plugins"]["properties"][kind.key()]["$ref"] = format!("#/$defs/{kind}").into();
     }
-    known.push(("platform".to_owned(), embedded::options_tree("templates/platform").map(crate::json::Json::to_value)));
-    for (place, options) in known {
-        let mut options = options.unwrap_or_else(|| json!({"type": "object", "additionalProperties": false}));
-        one_layer(&mut options, &place);
-        schema["$defs"][place] = options;
-    }
     let collector = &mut schema["$defs"]["render"]["properties"]["collector"];
-    *collector =
-        json!({"anyOf": [{"$ref": "#/$defs/platform"}, {"type": "null"}], "description": collector["description"]});
-    if let Some(defs) = schema["$defs"].as_object_mut() {
-        defs.shift_remove("backends");
-        defs.shift_remove("name");
-    }
+    collector["anyOf"] = text(r##"[{"$ref": "#/$defs/platform"}, {"type": "null"}]"##)?;
     Ok(schema)
+}
+
+fn text(json: &str) -> Result<Value> {
+    Ok(serde_json::from_str(json)?)
+}
+
+/// The schema of options as one manifest holds them, as the definition of this name.
+fn one_manifest(options: Option<Value>, place: &str) -> Value {
+    let mut options = options.unwrap_or_else(|| json!({"type": "object", "additionalProperties": false}));
+    one_layer(&mut options, place);
+    options
 }
 
 /// Leaves of a schema of options what holds for one manifest, to which defaults, other layers and flags are not added yet: the

@@ -61,6 +61,8 @@ impl Subject<'_> {
     }
 
     /// What to do about lineage over plain HTTP, by the options that the bundle has.
+    #[cold]
+    #[inline(never)]
     fn way_to_https(&self, id: &str) -> String {
         let backends = self.bundles.backends.iter().zip(&self.options.backends);
         let mut lineage = backends.filter(|(backend, _)| backend.selection.kind == Kind::Lineage);
@@ -185,6 +187,8 @@ impl Subject<'_> {
     }
 
     /// The options that a user gave and that the template's line depends on.
+    #[cold]
+    #[inline(never)]
     fn given(&self, merged: &Merged, at: &str) -> String {
         if merged.patches(at).next().is_some() {
             return String::new();
@@ -246,7 +250,7 @@ impl Subject<'_> {
 }
 
 /// Calls `visit` with every string below a value and its pointer.
-fn strings(value: &Value, at: &str, visit: &mut impl FnMut(&str, &str)) {
+fn strings(value: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
     match value {
         Value::String(text) => visit(at, text),
         Value::Object(map) => map.iter().for_each(|(key, item)| strings(item, &pointer::join(at, key), visit)),

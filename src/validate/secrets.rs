@@ -52,6 +52,8 @@ impl<'a> Secrets<'a> {
     }
 
     /// The headers that bundles declare for their secrets, and those in which their templates refer to one.
+    #[cold]
+    #[inline(never)]
     fn headers(&self) -> Vec<String> {
         let metas = self.bundles.backends.iter().map(|one| &one.bundle.meta);
         let declared = metas.flat_map(|meta| meta.variables.iter()).flat_map(|(_, variable)| &variable.headers);
@@ -70,6 +72,8 @@ impl<'a> Secrets<'a> {
     }
 
     /// The secret variable that a text refers to.
+    #[cold]
+    #[inline(never)]
     fn secret_of(&self, text: &str) -> Option<String> {
         let is_secret = |name: &str| {
             let of_platform = self.bundles.platform.meta.variables.get(name).is_some();
@@ -106,6 +110,8 @@ impl<'a> Secrets<'a> {
     }
 
     /// What to tell of a literal: which variable belongs there, where a template says so.
+    #[cold]
+    #[inline(never)]
     pub(super) fn message(&self, document: &Document<'_>, at: &str) -> String {
         let of = |layer: &Fragment| self.secret_of(layer.doc.to_value().pointer(at)?.as_str()?);
         let text = match document.merged.layers().iter().find_map(of) {

@@ -218,6 +218,8 @@ fn gives_variable(values: &Value, name: &str) -> bool {
 }
 
 /// The option that a user gave a reference, and where.
+#[cold]
+#[inline(never)]
 fn given_by(bundles: &Bundles, options: &Options, name: &str) -> Option<String> {
     let reference = format!("${{env:{name}}}");
     let all = bundles.backends.iter().map(Backend::label).zip(&options.backends);
@@ -235,6 +237,8 @@ fn given_by(bundles: &Bundles, options: &Options, name: &str) -> Option<String> 
 }
 
 /// What to write in place of a reference.
+#[cold]
+#[inline(never)]
 fn instead(bundles: &Bundles, name: &str) -> String {
     let declared = bundles.backends.iter().find_map(|backend| {
         let mut variables = backend.bundle.meta.variables.iter();
