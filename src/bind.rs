@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::reference::{self, Part};
 use crate::render::{Fragment, PLATFORM_MOUNT, Rendered, mount_path};
 use crate::select::{Kind, Plan};
-use crate::{embedded, pointer};
+use crate::{cidr, embedded, pointer};
 
 /// A key in a Secret, and who reads it.
 #[derive(Clone, Debug)]
@@ -56,6 +56,9 @@ pub struct Bound {
     pub client: Option<Value>,
     /// What the emitting jobs get.
     pub workload: Binding,
+    /// Who else may come in at the pods of the release: `podSelector`, `ports`, the peers `from`, and whether it is a page
+    /// for people.
+    pub ingress: Vec<Value>,
     /// The Secrets that must exist.
     pub secrets: Vec<SecretUse>,
     /// The lineage namespace and how it came to be.
@@ -85,7 +88,7 @@ pub fn bind(
 
     let mut for_collector = Binding::default();
     if let Some(merged) = collector {
-        for name in declared.used(&merged.value, |at| merged.origin(at), "collector.yaml", "collector", &mut found) {
+        for name in declared.used(&merged.value, &|at| merged.origin(at), "collector.yaml", "collector", &mut found) {
             for_collector.env.extend(declared.env_entry(&name));
         }
     }
@@ -93,7 +96,7 @@ pub fn bind(
     let (namespace, environment) =
         found.ok(lineage_namespace(bundles, options, plan, &mut warnings)).flatten().unwrap_or_default();
     let entries = jobs.map_or(Value::Null, |fragment| fragment.doc.to_value());
-    for name in declared.used(&entries, |_| None, "workload.env.yaml", "workload", &mut found) {
+    for name in declared.used(&entries, &|_| None, "workload.env.yaml", "workload", &mut found) {
         for_workload.env.extend(declared.env_entry(&name));
     }
     for_workload.env.extend(
@@ -111,7 +114,7 @@ pub fn bind(
     }
     let mut client = None;
     if let Some(merged) = openlineage {
-        let used = declared.used(&merged.value, |at| merged.origin(at), "openlineage.yml", "workload", &mut found);
+        let used = declared.used(&merged.value, &|at| merged.origin(at), "openlineage.yml", "workload", &mut found);
         if found.is_empty() {
             for_workload.env.extend(used.iter().filter_map(|name| declared.env_entry(name)));
             let mut nested = Vec::new();
@@ -125,23 +128,25 @@ pub fn bind(
     let connections: Vec<&Fragment> = rendered.iter().filter_map(|one| one.connections.as_ref()).collect();
     for fragment in &connections {
         let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
-        declared.names(&fragment.doc.to_value(), origin, &fragment.file, &mut found);
+        declared.names(&fragment.doc.to_value(), &origin, &fragment.file, &mut found);
     }
-    for fragment in rendered.iter().filter_map(|one| one.values.as_ref()) {
-        let origin = |at: &str| Some(fragment.place(fragment.doc.nearest(at)));
-        for name in declared.names(&fragment.doc.to_value(), origin, "values.yaml", &mut found) {
-            if plan.variables.iter().any(|one| one.variable == name) {
-                found.push(format!(
-                    "values.yaml: {}: a chart expands no reference; write the value of `{name}` itself",
-                    fragment.label
-                ));
+    for (backend, one) in bundles.backends.iter().zip(rendered) {
+        let Some(fragment) = &one.values else { continue };
+        // Anywhere else a reference would stay text: `validate` says so, once patches are in.
+        for at in backend.bundle.expanding() {
+            let values = fragment.doc.to_value();
+            let Some(value) = values.pointer(&at) else { continue };
+            let origin = |below: &str| Some(fragment.place(fragment.doc.nearest(&(at.clone() + below))));
+            for name in declared.names(value, &origin, "values.yaml", &mut found) {
+                declared.mark(&name, "chart");
             }
-            declared.mark(&name, "chart");
         }
     }
-    if let Some((collector, workload)) = found.ok(egress(&connections)) {
-        for_collector.egress = collector;
-        for_workload.egress = workload;
+    let mut ingress = Vec::new();
+    if let Some(rules) = found.ok(network(&connections)) {
+        for_collector.egress = rules.collector;
+        for_workload.egress = rules.workload;
+        ingress = rules.ingress;
     }
     let name = |entry: &Value| entry.get("name").and_then(Value::as_str).map(str::to_owned);
     for (index, entry) in for_workload.env.iter().enumerate() {
@@ -157,6 +162,7 @@ pub fn bind(
         openlineage: openlineage.map(|merged| merged.value.clone()),
         client,
         workload: for_workload,
+        ingress,
         secrets: declared.secrets.into_iter().filter(|one| !one.used_by.is_empty()).collect(),
         namespace,
         environment,
@@ -185,17 +191,6 @@ impl Declared {
                 let connection = &backend.selection.secret.name;
                 if let Some(secret) = secret_name(variable.secret.as_deref(), &resolved.all, connection) {
                     declared.add(&backend.variable(name), &secret, &key, &backend.label(), &mut found);
-                }
-            }
-            for name in backend.selection.secret.keys.keys() {
-                let variables = &backend.bundle.meta.variables;
-                if variables.get(name).is_none() {
-                    let meant = did_you_mean(name, variables.iter().map(|(name, _)| name));
-                    found.push(format!(
-                        "{}: `connection_secret_ref.keys.{name}`: {} has no such variable{meant}",
-                        backend.selection.place,
-                        backend.label()
-                    ));
                 }
             }
         }
@@ -234,7 +229,7 @@ impl Declared {
     fn used(
         &mut self,
         value: &Value,
-        origin: impl Fn(&str) -> Option<String>,
+        origin: &dyn Fn(&str) -> Option<String>,
         document: &str,
         user: &'static str,
         found: &mut Collect,
@@ -250,7 +245,7 @@ impl Declared {
     fn names(
         &self,
         value: &Value,
-        origin: impl Fn(&str) -> Option<String>,
+        origin: &dyn Fn(&str) -> Option<String>,
         document: &str,
         found: &mut Collect,
     ) -> Vec<String> {
@@ -602,8 +597,18 @@ impl Volume<'_> {
     }
 }
 
-/// The egress rules of the collector and of the workloads, from the connections that the bundles declare.
-fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
+/// What network policies allow, from the connections that the bundles declare.
+#[derive(Default)]
+struct Network {
+    /// Egress rules of the collector.
+    collector: Vec<Value>,
+    /// Egress rules of the workloads.
+    workload: Vec<Value>,
+    /// Who else may come in at pods of the release.
+    ingress: Vec<Value>,
+}
+
+fn network(connections: &[&Fragment]) -> Result<Network> {
     let mut found = Collect::default();
     // A template whose every connection is left out renders nothing.
     let given: Vec<(&Fragment, Value)> = connections
@@ -613,18 +618,19 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
         .collect();
     let values: Vec<&Value> = given.iter().map(|(_, value)| value).collect();
     let problems = embedded::problems("connections", &values)?;
-    let (mut collector, mut workload) = (Vec::new(), Vec::new());
+    let mut rules = Network::default();
     for ((fragment, value), problems) in given.iter().zip(problems) {
         for problem in problems {
             let place = fragment.place(fragment.doc.nearest(&problem.pointer));
             found.push(format!("{place}: `{}`: {}", pointer::dotted(&problem.pointer), problem.message));
         }
         for one in value.as_array().into_iter().flatten() {
-            let rules = match one.get("from").and_then(Value::as_str) {
-                Some("collector") => &mut collector,
-                Some("workload") => &mut workload,
-                _ => continue,
-            };
+            let consumer = one.get("from").and_then(Value::as_str);
+            let page = one.get("page") == Some(&Value::Bool(true));
+            let admitted = one.get("admit").and_then(Value::as_array).filter(|peers| !peers.is_empty());
+            if consumer.is_none() && !page && admitted.is_none() {
+                continue;
+            }
             let url = one.get("url").and_then(Value::as_str).unwrap_or_default();
             let Some(port) = port(url) else {
                 found.push(format!(
@@ -633,31 +639,92 @@ fn egress(connections: &[&Fragment]) -> Result<(Vec<Value>, Vec<Value>)> {
                 ));
                 continue;
             };
-            let mut rule = Map::new();
-            if let Some(labels) = one.get("pods") {
-                rule.insert("to".into(), json!([{"podSelector": {"matchLabels": labels}}]));
-            } else if let Some(address) = address(url) {
-                let bits = if address.is_ipv4() { 32 } else { 128 };
-                rule.insert("to".into(), json!([{"ipBlock": {"cidr": format!("{address}/{bits}")}}]));
+            let ports = json!([{"port": port, "protocol": "TCP"}]);
+            let egress = match consumer {
+                Some("collector") => Some(&mut rules.collector),
+                Some("workload") => Some(&mut rules.workload),
+                _ => None,
+            };
+            if let Some(egress) = egress {
+                for rule in egress_rules(url, one.get("pods"), &ports) {
+                    if !egress.contains(&rule) {
+                        egress.push(rule);
+                    }
+                }
             }
-            rule.insert("ports".into(), json!([{"port": port, "protocol": "TCP"}]));
-            let rule = Value::Object(rule);
-            if !rules.contains(&rule) {
-                rules.push(rule);
+            if let Some(labels) = one.get("pods").filter(|_| page || admitted.is_some()) {
+                let mut rule = Map::new();
+                rule.insert("podSelector".into(), json!({"matchLabels": labels}));
+                rule.insert("ports".into(), ports);
+                if let Some(peers) = admitted {
+                    rule.insert("from".into(), peers.iter().map(peer).collect());
+                }
+                if page {
+                    rule.insert("userInterface".into(), true.into());
+                }
+                let rule = Value::Object(rule);
+                if !rules.ingress.contains(&rule) {
+                    rules.ingress.push(rule);
+                }
             }
         }
     }
-    found.finish((collector, workload))
+    found.finish(rules)
+}
+
+/// The egress rules to one address: to pods of the release, to an address, or to what only deployment knows.
+fn egress_rules(url: &str, pods: Option<&Value>, ports: &Value) -> Vec<Value> {
+    let to = |peer: Value| json!({"to": [peer], "ports": ports});
+    if let Some(labels) = pods {
+        return vec![to(json!({"podSelector": {"matchLabels": labels}}))];
+    }
+    if let Some(address) = address(url) {
+        return vec![to(json!({"ipBlock": {"cidr": cidr::single(address)}}))];
+    }
+    let mut rules = vec![json!({"ports": ports})];
+    // Some network plugins match pods by selectors only, others a Service without pods by address only.
+    rules.extend(pods_of_service(url).map(to));
+    rules
+}
+
+/// The pods that a URL reaches whose host is the name of a Service, as a peer: all of its namespace.
+fn pods_of_service(url: &str) -> Option<Value> {
+    let host = host(url)?;
+    if reference::is_late(url) || host.is_empty() {
+        return None;
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels.iter().rposition(|label| *label == "svc") {
+        _ if labels.len() == 1 => Some(json!({"podSelector": {}})),
+        Some(at) if at >= 2 => Some(namespace(labels[at - 1])),
+        _ => None,
+    }
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}})
+}
+
+/// A peer as a bundle writes it, `{namespace: NAME}` or `{cidr: CIDR}`, as a NetworkPolicy has it.
+fn peer(given: &Value) -> Value {
+    match given.get("namespace").and_then(Value::as_str) {
+        Some(name) => namespace(name),
+        None => json!({"ipBlock": {"cidr": given.get("cidr")}}),
+    }
 }
 
 /// The address of a URL whose host is one, such as a metadata server.
 fn address(url: &str) -> Option<IpAddr> {
+    host(url)?.parse().ok()
+}
+
+/// The host of a URL.
+fn host(url: &str) -> Option<&str> {
     let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None => authority.split(':').next()?,
-    };
-    host.parse().ok()
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    }
 }
 
 /// The port of a URL, or the one that its scheme implies.
@@ -757,6 +824,23 @@ mod tests {
         assert_eq!(address("http://169.254.169.254:80/x").map(|ip| ip.to_string()), Some("169.254.169.254".into()));
         assert_eq!(address("grpc://[fd00::1]:4317").map(|ip| ip.to_string()), Some("fd00::1".into()));
         assert_eq!(address("https://example.com"), None);
+    }
+
+    #[test]
+    fn knows_the_namespace_of_a_service() {
+        for (url, expected) in [
+            ("grpc://gateway.floe.svc:4317", Some(namespace("floe"))),
+            ("http://gateway.floe.svc.cluster.local", Some(namespace("floe"))),
+            ("tcp://kafka-0.kafka.data.svc:9093", Some(namespace("data"))),
+            ("grpc://gateway:4317", Some(json!({"podSelector": {}}))),
+            ("https://svc.example.com", None),
+            ("https://floe.svc.example.com", None),
+            ("https://gateway.floe.svc.example.com", Some(namespace("floe"))),
+            ("https://otlp.example.com", None),
+            ("https://${env:HOST}", None),
+        ] {
+            assert_eq!(pods_of_service(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan, Selection, explain, is_id};
-use crate::{archive, digest, embedded, json, pointer, yaml};
+use crate::{archive, digest, embedded, json, keywords, pointer, yaml};
 
 /// The floe API that this engine implements.
 pub const FLOE_API: Version = Version::new(2, 0, 0);
@@ -24,6 +24,8 @@ const MAX_FILES: usize = 256;
 const MAX_TOTAL: usize = 8 << 20;
 /// The deepest folder in a bundle.
 const MAX_FOLDERS: usize = 8;
+/// The keywords of ours in a schema of options; `bundle lint` knows which profiles there are.
+const OF_OPTIONS: [&str; 3] = ["x-default-", "x-default-production", "x-passthrough"];
 /// The folder of a bundle's golden cases.
 pub const CASES: &str = "cases";
 
@@ -82,6 +84,9 @@ pub struct Variable {
     pub option: Option<String>,
     /// The option that names the Secret; else the connection Secret.
     pub secret: Option<String>,
+    /// Headers that carry it, whatever their names say.
+    #[serde(default)]
+    pub headers: Vec<String>,
     /// What the variable holds.
     pub about: String,
 }
@@ -131,6 +136,9 @@ pub struct Chart {
     pub repository: String,
     /// Name under which the values stand; else the chart's.
     pub alias: Option<String>,
+    /// Pointers to the values in which the chart's program expands references.
+    #[serde(default)]
+    pub expands: Vec<String>,
 }
 
 /// A mapping in the order of the file.
@@ -231,6 +239,14 @@ impl Bundle {
         self.meta.charts.iter().map(|(name, chart)| chart.alias.as_deref().unwrap_or(name))
     }
 
+    /// Pointers into the values at which a chart's program expands references.
+    pub fn expanding(&self) -> impl Iterator<Item = String> {
+        self.meta.charts.iter().flat_map(|(name, chart)| {
+            let key = chart.alias.as_deref().unwrap_or(name);
+            chart.expands.iter().map(move |below| pointer::join("", key) + below)
+        })
+    }
+
     /// `schema` is left out for bundles that are built in: a test has checked them.
     fn read(folder: String, files: Files, schema: Option<&Schema<'_>>) -> Result<Self> {
         let digest = match embedded::digest(&folder).filter(|_| schema.is_none()) {
@@ -264,7 +280,31 @@ impl Bundle {
                 FLOE_API.minor
             );
         }
-        Ok(Bundle { folder, meta, digest, files, built_in: schema.is_none() })
+        let bundle = Bundle { folder, meta, digest, files, built_in: schema.is_none() };
+        if schema.is_some() {
+            bundle.check_keywords()?;
+        }
+        Ok(bundle)
+    }
+
+    /// Checks what no validator tells: that the keywords of the options' schema and of the policies are keywords, and that the
+    /// policies speak of options that there are. What is no JSON is told when it is needed.
+    #[cold]
+    #[inline(never)]
+    fn check_keywords(&self) -> Result<()> {
+        let mut found = Collect::default();
+        let name = "options.schema.json";
+        let options = self.json(name).ok().flatten();
+        if let Some(options) = &options {
+            keywords::check(options, &OF_OPTIONS, &format!("{}/{name}", self.folder), &mut found);
+        }
+        for name in self.files.keys().filter(|name| name.starts_with("policy/")) {
+            let Ok(Some(policy)) = self.json(name) else { continue };
+            let file = format!("{}/{name}", self.folder);
+            keywords::check(&policy, &[], &file, &mut found);
+            keywords::check_names(&policy, options.as_ref().unwrap_or(&Value::Null), "", &file, &mut found);
+        }
+        found.finish(())
     }
 }
 
@@ -429,8 +469,9 @@ impl Library {
             }
             if !any {
                 found.push(format!(
-                    "--bundles {}: there is no bundle in it; a bundle is a folder `telemetry/<name>` or `lineage/<name>`",
-                    dir.display()
+                    "--bundles {}: there is no bundle in it; a bundle is a folder `telemetry/<name>` or `lineage/<name>`{}",
+                    dir.display(),
+                    folder_above(dir).map_or_else(String::new, |folder| format!(": give --bundles {}", folder.display()))
                 ));
             }
         }
@@ -512,6 +553,23 @@ impl Library {
         }
         Ok(None)
     }
+}
+
+/// The folder to give in place of one bundle's, or of that which holds the bundles of one kind.
+fn folder_above(dir: &Path) -> Option<PathBuf> {
+    let real = dir.canonicalize().ok()?;
+    let levels = real
+        .ancestors()
+        .take(3)
+        .position(|above| above.file_name().is_some_and(|name| Kind::ALL.iter().any(|kind| name == kind.name())))?;
+    let mut shown = dir.to_owned();
+    for _ in 0..=levels {
+        // A name goes; of what is none, `.` or `..`, the way up is appended.
+        if shown.file_name().is_none() || !shown.pop() {
+            shown.push("..");
+        }
+    }
+    Some(if shown.as_os_str().is_empty() { PathBuf::from(".") } else { shown })
 }
 
 /// Whether a bundle of this name is a part of the program.
@@ -632,6 +690,7 @@ mod tests {
             let text = std::str::from_utf8(embedded::file(&path).unwrap()).unwrap();
             let problems = schema.problems(&yaml::read(text, &path).unwrap().to_value());
             assert!(problems.is_empty(), "{path}: {problems:?}");
+            embedded_bundle(&format!("templates/{name}")).unwrap().check_keywords().unwrap();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::command;
@@ -23,11 +24,23 @@ impl Invocation {
     pub fn parse(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let flag = |word: &OsString| word.to_string_lossy().starts_with('-') && word != "-h" && word != "--help";
         if arguments.get(1).is_none_or(flag) {
-            return Ok(Invocation::Render(Box::new(Render::try_parse_from(arguments)?)));
+            let render = Render::try_parse_from(arguments).map_err(explain)?;
+            return Ok(Invocation::Render(Box::new(render)));
         }
         let line = Line::try_parse_from(arguments)?;
         Ok(line.command.map_or(Invocation::Render(Box::new(line.render)), Invocation::Command))
     }
+}
+
+/// Says of a subcommand behind flags that it comes first.
+fn explain(error: clap::Error) -> clap::Error {
+    let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let mut line = command();
+    if error.kind() != ErrorKind::UnknownArgument || line.find_subcommand(&wrong).is_none() {
+        return error;
+    }
+    let text = format!("`{wrong}` is a subcommand, which comes first: floe-render {wrong} [OPTIONS]");
+    line.error(ErrorKind::UnknownArgument, text)
 }
 
 /// The whole command line as clap knows it, for manual pages and completions.
@@ -79,7 +92,8 @@ pub enum Command {
         floe-render -f manifest.yaml -e production -o rendered/\n  \
         floe-render -f manifest.yaml -s values.yaml | helm upgrade --install obs charts/floe-observability -f -\n  \
         floe-render -f manifest.yaml -o obs/ --chart\n\n\
-        Exit codes: 0 done, 1 the input or a bundle is wrong (nothing written), 2 wrong usage"
+        Exit codes: 0 done, 1 the input or a bundle is wrong (nothing written), 2 wrong usage;\n  \
+        3 `diff` found drift, 4 `check` found a backend unreachable, 5 a credential missing or refused"
 )]
 pub struct Render {
     #[allow(missing_docs, reason = "a comment here would become the program's help")]
@@ -147,7 +161,8 @@ pub struct Request {
     #[arg(long, value_name = "DIR")]
     pub bundles: Vec<PathBuf>,
 
-    /// Digests that further bundles must have [default: bundles.lock beside the first manifest, if it is there]
+    /// Digests that further bundles must have [default: bundles.lock beside the first manifest, else in the
+    /// working directory, if it is there]
     #[arg(long, value_name = "FILE")]
     pub lock: Option<PathBuf>,
 

@@ -1,9 +1,10 @@
 //! `bundles.lock`: which third-party bundles a platform trusts, by digest. A run verifies it and never writes it.
 //!
-//! The lock is the file that `--lock` names, else `bundles.lock` beside the first manifest, if it is there. Bundles that
-//! are built in need none: the program is their lock.
+//! The lock is the file that `--lock` names, else `bundles.lock` beside the first manifest, else in the working directory, if
+//! it is there: a lock can only refuse, so that one which lies about is better used than not. Bundles that are built in
+//! need none: the program is their lock.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -47,16 +48,13 @@ pub fn verify(backends: &[Backend], request: &Request) -> Result<()> {
     found.finish(())
 }
 
-/// The lock that a run verifies, if there is one.
+/// The lock that a run verifies, if there is one: the one that is given, else the one beside the first manifest or in the working
+/// directory.
 #[must_use]
 pub fn path(request: &Request) -> Option<PathBuf> {
-    request.lock.clone().or_else(|| beside(&request.manifests))
-}
-
-/// The lock beside the first manifest, if it is there.
-fn beside(manifests: &[PathBuf]) -> Option<PathBuf> {
-    let path = manifests.first()?.parent().unwrap_or(Path::new("")).join(FILE);
-    path.is_file().then_some(path)
+    let beside = || request.manifests.first()?.parent().map(|folder| folder.join(FILE));
+    let there = || beside().into_iter().chain([PathBuf::from(FILE)]).find(|path| path.is_file());
+    request.lock.clone().or_else(there)
 }
 
 /// The text of a lock, from bundles by label with version and digest.

@@ -27,6 +27,18 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// The layers, in the order of merging.
+    #[must_use]
+    pub fn layers(&self) -> &[Fragment] {
+        &self.layers
+    }
+
+    /// Whether a patch of the user's touched the document.
+    #[must_use]
+    pub fn is_patched(&self) -> bool {
+        !self.patched.is_empty()
+    }
+
     /// What the layers' templates tell the user.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
         self.layers.iter().flat_map(|layer| &layer.warnings)

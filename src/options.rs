@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Bundle, Bundles};
-use crate::finding::Collect;
+use crate::bundle::{Backend, Bundle, Bundles};
+use crate::finding::{Collect, backticked, did_you_mean};
 use crate::given::{Given, Origin};
 use crate::schema::{self, Late, Schema, child, subschema};
 use crate::select::Plan;
@@ -45,12 +45,33 @@ pub fn resolve(bundles: &Bundles, plan: &Plan) -> Result<Options> {
         let flag = selection.kind.name();
         let resolved = one(&backend.bundle, selection.options.clone(), &plan.profile, &backend.label(), flag);
         backends.extend(found.ok(resolved));
+        secret_keys(backend, &mut found);
     }
     let Some(platform) = platform else {
         found.finish(())?;
         anyhow::bail!("the options of the platform layer cannot be resolved");
     };
     found.finish(Options { platform, backends })
+}
+
+/// Reports keys of the connection Secret that are given for variables which the bundle does not have.
+fn secret_keys(backend: &Backend, found: &mut Collect) {
+    let variables = &backend.bundle.meta.variables;
+    let secret = &backend.selection.secret;
+    for name in secret.keys.keys().filter(|name| variables.get(name).is_none()) {
+        let names = || variables.iter().map(|(name, _)| name);
+        let known = match did_you_mean(name, names()) {
+            meant if !meant.is_empty() => meant,
+            _ if names().next().is_none() => "; it has none".to_owned(),
+            _ => format!("; it has {}", backticked(names())),
+        };
+        let at = pointer::join("/keys", name);
+        let place = secret.given.origin(&at).map_or(backend.selection.place.as_str(), |origin| &origin.place);
+        found.push(format!(
+            "{place}: `connection_secret_ref.keys.{name}`: {} has no such variable{known}",
+            backend.label()
+        ));
+    }
 }
 
 /// `label` names the bundle in messages, `prefix` is what stands before an option on the command line.

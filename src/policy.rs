@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::Schema;
-use crate::{json, pointer, yaml};
+use crate::{embedded, json, keywords, yaml};
 
 /// The parts of what a policy judges.
 pub const SUBJECT: [&str; 8] =
@@ -21,59 +21,6 @@ pub const SUBJECT: [&str; 8] =
 const FILES: [&str; 3] = ["all.json", "development.json", "production.json"];
 /// A file for people, which is left alone.
 const README: &str = "README.md";
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-
-/// The keywords whose value is a schema, …
-const OF_SCHEMA: [&str; 10] = [
-    "additionalProperties",
-    "contains",
-    "else",
-    "if",
-    "items",
-    "not",
-    "propertyNames",
-    "then",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-];
-/// … a list of schemas, …
-const OF_SCHEMAS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-/// … a mapping to schemas, …
-const OF_NAMED_SCHEMAS: [&str; 4] = ["$defs", "dependentSchemas", "patternProperties", "properties"];
-/// … or something else.
-const PLAIN: [&str; 31] = [
-    "$comment",
-    "$id",
-    "$ref",
-    "$schema",
-    "const",
-    "default",
-    "dependentRequired",
-    "deprecated",
-    "description",
-    "enum",
-    "examples",
-    "exclusiveMaximum",
-    "exclusiveMinimum",
-    "format",
-    "maxContains",
-    "maxItems",
-    "maxLength",
-    "maxProperties",
-    "maximum",
-    "minContains",
-    "minItems",
-    "minLength",
-    "minProperties",
-    "minimum",
-    "multipleOf",
-    "pattern",
-    "required",
-    "title",
-    "type",
-    "uniqueItems",
-    "x-message",
-];
 
 /// A policy that holds for this run.
 #[derive(Debug)]
@@ -153,8 +100,12 @@ fn one(path: &Path) -> Result<Policy> {
     if depth(&text) > yaml::MAX_DEPTH {
         bail!("{file}: nested deeper than {} levels; use `$defs`", yaml::MAX_DEPTH);
     }
-    keywords(&text, "", &file, &mut found);
+    keywords::check(&text, &[], &file, &mut found);
     subject(&text, &file, &mut found);
+    let platform = "/properties/platform";
+    if let (Some(rule), Some(options)) = (text.pointer(platform), embedded::options_tree("templates/platform")) {
+        keywords::check_names(rule, &options.to_value(), platform, &file, &mut found);
+    }
     found.finish(())?;
     let schema = Schema::compile(Cow::Owned(text), &file)?.as_policy();
     Ok(Policy { file, schema })
@@ -169,38 +120,6 @@ fn depth(value: &Value) -> usize {
     1 + below.unwrap_or_default()
 }
 
-/// Reports keywords that are not those of JSON Schema: the validator ignores them, and the rule would never fail.
-fn keywords(schema: &Value, at: &str, file: &str, found: &mut Collect) {
-    // What is no schema at all is told when it does not compile.
-    for (key, value) in schema.as_object().into_iter().flatten() {
-        let here = pointer::join(at, key);
-        let key = key.as_str();
-        if OF_SCHEMA.contains(&key) {
-            keywords(value, &here, file, found);
-        } else if OF_SCHEMAS.contains(&key) {
-            for (index, below) in value.as_array().into_iter().flatten().enumerate() {
-                keywords(below, &pointer::join(&here, &index.to_string()), file, found);
-            }
-        } else if OF_NAMED_SCHEMAS.contains(&key) {
-            for (name, below) in value.as_object().into_iter().flatten() {
-                keywords(below, &pointer::join(&here, name), file, found);
-            }
-        } else if !PLAIN.contains(&key) {
-            let all = || [&OF_SCHEMA[..], &OF_SCHEMAS, &OF_NAMED_SCHEMAS, &PLAIN].concat();
-            found.push(format!(
-                "{file}: `{here}`: JSON Schema 2020-12 has no keyword `{key}`, and the rule would never fail{}",
-                did_you_mean(key, all())
-            ));
-        }
-        if key == "x-message" && !value.is_string() {
-            found.push(format!("{file}: `{here}`: the message is a text for people, not `{value}`"));
-        }
-        if key == "$schema" && value.as_str().map(|text| text.trim_end_matches('#')) != Some(DIALECT) {
-            found.push(format!("{file}: `{here}`: policies are of the dialect {DIALECT}; write that, or leave it out"));
-        }
-    }
-}
-
 /// Reports rules over parts that nothing has.
 fn subject(schema: &Value, file: &str, found: &mut Collect) {
     let properties = schema.get("properties").and_then(Value::as_object);
@@ -210,29 +129,5 @@ fn subject(schema: &Value, file: &str, found: &mut Collect) {
             backticked(SUBJECT),
             did_you_mean(key, SUBJECT)
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A keyword that is missing here could not be used; one that is no keyword would let a misspelled rule pass.
-    #[test]
-    fn the_keywords_are_those_that_the_validator_knows() {
-        let of_schema = OF_SCHEMA.iter().map(|key| (*key, serde_json::json!({})));
-        let of_schemas = OF_SCHEMAS.iter().map(|key| (*key, serde_json::json!([{}])));
-        let named = OF_NAMED_SCHEMAS.iter().map(|key| (*key, serde_json::json!({"a": {}})));
-        for (key, value) in of_schema.chain(of_schemas).chain(named) {
-            let mut wrong = value.clone();
-            match &mut wrong {
-                Value::Array(items) => items[0] = 1.into(),
-                Value::Object(map) if map.is_empty() => wrong = 1.into(),
-                other => other["a"] = 1.into(),
-            }
-            let compiles = |value: Value| Schema::compile(Cow::Owned(serde_json::json!({ key: value })), "a").is_ok();
-            assert!(compiles(value), "{key}");
-            assert!(!compiles(wrong), "{key} is no keyword that holds schemas");
-        }
     }
 }

@@ -55,7 +55,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Calls `visit` with the pointer and the text of every string below `value` that holds a reference, keys included.
-pub fn late_strings(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &str)) {
+pub fn late_strings(value: &Value, pointer: &str, visit: &mut dyn FnMut(&str, &str)) {
     match value {
         Value::String(text) if is_late(text) => visit(pointer, text),
         Value::Array(items) => {
@@ -77,7 +77,7 @@ pub fn late_strings(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &
 }
 
 /// The value with every string, keys included, replaced by what `change` makes of it.
-pub fn map_strings(value: &Value, change: &mut impl FnMut(&str) -> String) -> Value {
+pub fn map_strings(value: &Value, change: &mut dyn FnMut(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(change(text)),
         Value::Array(items) => Value::Array(items.iter().map(|item| map_strings(item, change)).collect()),

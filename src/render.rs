@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow, bail};
@@ -15,11 +16,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::{Backend, Bundle, Bundles, Variable, secret_name};
+use crate::cidr::{self, Cidr};
 use crate::finding::Collect;
 use crate::options::{Options, Resolved};
 use crate::pointer;
 use crate::reference::{self, Part};
 use crate::select::{Kind, Plan, explain};
+use crate::uses::{Place, options_at};
 use crate::yaml::{self, Data, Node};
 
 /// Instructions that one template may run.
@@ -54,6 +57,8 @@ pub struct Fragment {
     /// The rendered text, tokens in place of values.
     text: String,
     values: Vec<Value>,
+    /// The template's own text.
+    source: Arc<str>,
     /// What the template saw.
     context: Jinja,
 }
@@ -73,18 +78,89 @@ impl Fragment {
         Some(line.split_at(line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)))
     }
 
-    /// Which of the template values in its line a node is, and how many that line has; nothing for literal text.
+    /// The options that the template's line depends on, by their dotted names.
+    #[cold]
+    #[inline(never)]
     #[must_use]
-    pub fn token_of_line(&self, node: &Node) -> Option<(usize, usize)> {
+    pub fn options(&self, node: &Node) -> Vec<String> {
+        let Some(line) = self.template_line(node) else { return Vec::new() };
+        let place = match (self.token_of_line(node), &node.data) {
+            (Some((index, count)), _) => Place::Token { index, count },
+            (None, Data::Scalar(_)) => Place::Literal,
+            (None, _) => Place::Whole,
+        };
+        options_at(&self.source, line, place)
+    }
+
+    /// Which of the template values in its line a node is, and how many that line has; nothing for literal text.
+    fn token_of_line(&self, node: &Node) -> Option<(usize, usize)> {
         let (before, from) = self.text_at(node)?;
         let count = |text: &str| text.matches(OPEN).count();
         token_number(from).map(|_| (count(before), count(before) + count(from)))
     }
 
     /// Where a node of the document was written, for messages.
+    #[cold]
+    #[inline(never)]
     #[must_use]
     pub fn place(&self, node: &Node) -> String {
-        format!("{}, rendered line {} of {}: `{}`", self.label, node.at.line, self.file, self.line(node.at.line))
+        let Fragment { label, file, .. } = self;
+        let shown = self.line(node.at.line);
+        match self.template_line(node) {
+            Some(line) => format!("{label}, {file}:{line}: `{shown}`"),
+            None => format!("{label}, rendered line {} of {file}: `{shown}`", node.at.line),
+        }
+    }
+
+    /// The line of the template that wrote a node, where that can be told.
+    #[must_use]
+    pub fn template_line(&self, node: &Node) -> Option<usize> {
+        let line = usize::try_from(node.at.line).ok()?;
+        let column = usize::try_from(node.at.column).ok()?;
+        Template { path: &self.file, source: &self.source, context: &self.context }.line(&self.text, line, column)
+    }
+}
+
+/// A template and what it saw, to find the line that wrote something.
+struct Template<'a> {
+    path: &'a str,
+    source: &'a str,
+    context: &'a Jinja,
+}
+
+impl Template<'_> {
+    /// The line of the template that wrote a place of what it rendered. A template value has its own; literal text is looked
+    /// for, between the template values around it if it could be of several lines.
+    #[cold]
+    #[inline(never)]
+    fn line(&self, text: &str, line: usize, column: usize) -> Option<usize> {
+        let renderer = Renderer::new();
+        let of_token = |token| renderer.text(self.path, self.source, self.context, Some(token)).err()?.line();
+        let start = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+        let (above, rest) = text.split_at(start);
+        let (shown, below) = rest.split_once('\n').unwrap_or((rest, ""));
+        let from = shown.char_indices().nth(column.saturating_sub(1)).map_or("", |(at, _)| &shown[at..]);
+        let in_line = || shown.find(OPEN).and_then(|at| token_number(&shown[at..]));
+        if let Some(token) = token_number(from).or_else(in_line) {
+            return of_token(token);
+        }
+        let fits = |(_, template): &(usize, &str)| could_render(template, shown);
+        let lines: Vec<usize> = self.source.lines().enumerate().filter(fits).map(|(index, _)| index + 1).collect();
+        if lines.len() < 2 {
+            return lines.first().copied();
+        }
+        let before = above.rfind(OPEN).and_then(|at| of_token(token_number(&above[at..])?)).unwrap_or(1);
+        let after = below.find(OPEN).and_then(|at| of_token(token_number(&below[at..])?)).unwrap_or(usize::MAX);
+        let mut between = lines.into_iter().filter(|line| (before..=after).contains(line));
+        between.next().filter(|_| between.next().is_none())
+    }
+
+    /// `path:line` where the line is known, else the rendered line.
+    fn place(&self, text: &str, line: usize, column: usize) -> String {
+        match self.line(text, line, column) {
+            Some(line) => format!("{}:{line}", self.path),
+            None => format!("{}: rendered line {line}", self.path),
+        }
     }
 }
 
@@ -152,6 +228,7 @@ impl Renderer {
         environment.add_filter("replace", replace);
         environment.add_filter("helm_tpl", helm_tpl);
         environment.add_filter("checksum", checksum);
+        environment.add_filter("ip_block", ip_block);
         environment.add_filter("collector_escape", |text: String| reference::for_collector(&text));
         let shared = Arc::clone(&tokens);
         environment.add_function("warn", move |text: String| -> Result<(), Error> {
@@ -208,34 +285,33 @@ impl Renderer {
             None => explain_jinja(&error, &path, source),
         })?;
         let glued = |token: usize| self.glued(&path, source, context, token);
+        let template = Template { path: &path, source, context };
         if let Some(token) = quoted(&text) {
             return Err(glued(token));
         }
         let mut doc = match yaml::read(&text, &path) {
             Ok(doc) => doc,
-            Err(error) => bail!(unreadable(&error.to_string(), &path, &text, &values)),
+            Err(error) => bail!(unreadable(&error.to_string(), &template, &text, &values)),
         };
         match substitute(&mut doc, &values) {
             Ok(()) => {}
             Err(Misplaced::Glued(token)) => return Err(glued(token)),
             Err(Misplaced::Twice(key, at)) => {
                 let line = restore(text.lines().nth(at.saturating_sub(1)).unwrap_or_default(), &values);
-                bail!("{path}: rendered line {at} (`{}`): duplicate key `{key}`", line.trim());
+                bail!("{} (`{}`): duplicate key `{key}`", template.place(&text, at, 1), line.trim());
             }
         }
         let warnings = self.tokens.lock().map(|mut tokens| std::mem::take(&mut tokens.warnings)).unwrap_or_default();
         let warnings = warnings.into_iter().map(|text| format!("{label}: {text}")).collect();
         let (asked, context) = (Asked::default(), context.clone());
-        let fragment = Fragment { label: label.to_owned(), file: path, doc, warnings, asked, text, values, context };
+        let (file, source) = (path, Arc::from(source));
+        let fragment = Fragment { label: label.to_owned(), file, doc, warnings, asked, text, values, source, context };
         let mut found = Collect::default();
         fragment.doc.doubts(&mut |at, doubt| {
-            found.push(format!(
-                "{}, rendered line {} (`{}`): {}",
-                fragment.file,
-                at.line,
-                fragment.line(at.line),
-                explain(doubt)
-            ));
+            let template = Template { path: &fragment.file, source: &fragment.source, context: &fragment.context };
+            let [line, column] = [at.line, at.column].map(|one| usize::try_from(one).unwrap_or_default());
+            let place = template.place(&fragment.text, line, column);
+            found.push(format!("{place} (`{}`): {}", fragment.line(at.line), explain(doubt)));
         });
         found.finish(Some(fragment))
     }
@@ -277,24 +353,6 @@ impl Renderer {
     /// What a template said when it refused to go on.
     fn refused(&self) -> Option<String> {
         self.tokens.lock().ok()?.refused.take()
-    }
-
-    /// The line of the template that wrote a node of what it rendered. A template value has its own; literal text is
-    /// looked for, and one that could be of several lines has none.
-    #[must_use]
-    pub fn template_line(&self, bundle: &Bundle, fragment: &Fragment, node: &Node) -> Option<usize> {
-        let file = fragment.file.strip_prefix(&bundle.folder)?.strip_prefix('/')?;
-        let source = bundle.text(file).ok()??;
-        let (before, from) = fragment.text_at(node)?;
-        let line = [before, from].concat();
-        // The engine tells where it wrote a template value; any one in the line will do.
-        let in_line = || line.find(OPEN).and_then(|at| token_number(&line[at..]));
-        if let Some(token) = token_number(from).or_else(in_line) {
-            return self.text(&fragment.file, source, &fragment.context, Some(token)).err()?.line();
-        }
-        let mut lines = source.lines().enumerate().filter(|(_, template)| could_render(template, &line));
-        let (index, _) = lines.next()?;
-        lines.next().is_none().then_some(index + 1)
     }
 
     fn text(
@@ -493,14 +551,16 @@ fn restore(text: &str, values: &[Value]) -> String {
 }
 
 /// A YAML error in rendered text, with the line that it is on.
-fn unreadable(error: &str, path: &str, text: &str, values: &[Value]) -> String {
+fn unreadable(error: &str, template: &Template<'_>, text: &str, values: &[Value]) -> String {
+    let path = template.path;
     let rest = error.strip_prefix(path).and_then(|rest| rest.strip_prefix(':')).unwrap_or(error);
     let mut parts = rest.splitn(3, ':');
-    let (line, column, message) = (parts.next(), parts.next(), parts.next());
-    match (line.and_then(|line| line.parse::<usize>().ok()), column, message) {
-        (Some(line), Some(_), Some(message)) => {
+    let mut number = || parts.next().and_then(|number| number.parse::<usize>().ok());
+    match (number(), number(), parts.next()) {
+        (Some(line), Some(column), Some(message)) => {
             let shown = restore(text.lines().nth(line.saturating_sub(1)).unwrap_or_default(), values);
-            format!("{path}: what it renders is not YAML: rendered line {line} (`{}`):{message}", shown.trim())
+            let place = template.place(text, line, column);
+            format!("{place}: what it renders is not YAML (`{}`):{message}", shown.trim())
         }
         _ => format!("{path}: what it renders is not YAML: {rest}"),
     }
@@ -572,6 +632,26 @@ fn checksum(value: Jinja) -> Result<String, Error> {
     let text =
         serde_json::to_string(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     Ok(Sha256::digest(text).iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
+
+/// A CIDR as the `ipBlock` of a network policy, without some addresses; nothing where it holds no other.
+fn ip_block(cidr: String, without: Vec<String>) -> Result<Jinja, Error> {
+    let invalid = |text: &str| Error::new(ErrorKind::InvalidOperation, format!("`{text}` is no range of addresses"));
+    let range = Cidr::parse(&cidr).ok_or_else(|| invalid(&cidr))?;
+    let mut except = Vec::new();
+    for address in &without {
+        let address: IpAddr = address.parse().map_err(|_| invalid(address))?;
+        if range.contains(address) {
+            except.push(cidr::single(address));
+        }
+    }
+    let block = match except.as_slice() {
+        [] => serde_json::json!({"cidr": cidr}),
+        // A policy takes no exception that is as large as the range.
+        _ if range.is_single() => Value::Null,
+        _ => serde_json::json!({"cidr": cidr, "except": except}),
+    };
+    Ok(Jinja::from(Serde(&block)))
 }
 
 /// A mapping that notes which of its keys a template asked for.

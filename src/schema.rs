@@ -450,7 +450,7 @@ pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 /// Calls `visit` with every value below `value`, its pointer, and each subschema that describes it, alternatives included.
-pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut impl FnMut(&'a Value, &Value, &str)) {
+pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut dyn FnMut(&'a Value, &Value, &str)) {
     annotated_below(root, root, value, &mut String::new(), visit);
 }
 
@@ -471,7 +471,7 @@ fn annotated_below<'a>(
     schema: &'a Value,
     value: &Value,
     at: &mut String,
-    visit: &mut impl FnMut(&'a Value, &Value, &str),
+    visit: &mut dyn FnMut(&'a Value, &Value, &str),
 ) {
     let schema = resolve(root, schema);
     if !is_annotated(schema) {

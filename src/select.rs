@@ -80,6 +80,8 @@ pub struct SecretRef {
     pub name: String,
     /// Keys that differ from the bundle's, by variable.
     pub keys: Map<String, Value>,
+    /// Both as they were given.
+    pub given: Given,
 }
 
 /// A variable of the user's own, for patches and options.
@@ -140,8 +142,9 @@ pub fn select(request: &Request) -> Result<Plan> {
             layers.add(&manifest);
         }
     }
+    let assignments = found.ok(assignments(request)).unwrap_or_default();
     let mut layers = found.finish(layers)?;
-    let assignments = assignments(request)?;
+    let mut found = Collect::default();
 
     let mut render = std::mem::take(&mut layers.render);
     for assignment in assignments.iter().filter(|one| one.pointer.starts_with("/render/")) {
@@ -158,7 +161,7 @@ pub fn select(request: &Request) -> Result<Plan> {
         }
     }
     render.drop_nulls();
-    check_render(&mut render)?;
+    found.ok(check_render(&mut render));
 
     let mut warnings = Vec::new();
     layers.legacy(&mut warnings)?;
@@ -166,12 +169,15 @@ pub fn select(request: &Request) -> Result<Plan> {
     for kind in Kind::ALL {
         let flags = if kind == Kind::Telemetry { &request.telemetry } else { &request.lineage };
         let given = std::mem::take(layers.backends(kind));
-        found_all(kind, with_flags(kind, given, flags), &mut selections)?;
+        found.ok(found_all(kind, with_flags(kind, given, flags), &mut selections));
     }
-    if selections.is_empty() {
+    if selections.is_empty() && found.is_empty() {
         bail!(nothing_selected(request));
     }
-    set_options(&assignments, &mut selections)?;
+    if found.is_empty() {
+        found.ok(set_options(&assignments, &mut selections));
+    }
+    found.finish(())?;
 
     let environment = render.text("/environment").unwrap_or("development").to_owned();
     let profile = match render.text("/profile") {
@@ -274,11 +280,15 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         misspelled(plugins, &[Kind::Telemetry.key(), Kind::Lineage.key(), LEGACY], &file, "plugins.", &mut found);
     }
     let ours = Kind::ALL.map(Kind::key).into_iter().chain([LEGACY]).filter_map(|key| plugins?.get(key));
+    let mut clear = true;
     for node in ours.chain(root.get("render")) {
-        node.doubts(&mut |at, doubt| found.push(format!("{file}:{}:{}: {}", at.line, at.column, explain(doubt))));
+        node.doubts(&mut |at, doubt| {
+            clear = false;
+            found.push(format!("{file}:{}:{}: {}", at.line, at.column, explain(doubt)));
+        });
     }
     // What is in doubt would only be told a second time by the schema.
-    if found.is_empty() {
+    if clear {
         let mut given = Given::with_nulls_below("/render/patches");
         given.layer(&Given::from_node(&root, &file));
         given.drop_nulls();
@@ -484,6 +494,7 @@ fn found_all(kind: Kind, given: Vec<Given>, selections: &mut Vec<Selection>) -> 
                 .and_then(|secret| secret.as_str().or_else(|| secret.get("name")?.as_str()))
                 .map_or_else(|| format!("floe-{id}"), str::to_owned),
             keys: secret.and_then(|secret| secret.get("keys")?.as_object()).cloned().unwrap_or_default(),
+            given: secret.map_or_else(Given::default, |_| one.part("/connection_secret_ref")),
         };
         selections.push(Selection { kind, bundle, id, version, options: one.part("/config"), secret, place });
     }

@@ -3,6 +3,7 @@
 //! where a secret belongs?
 
 mod policy;
+mod secrets;
 mod target;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::schema::{self, Schema};
 use crate::select::Plan;
 use crate::target::SECTIONS;
 use crate::{embedded, plain, pointer, reference};
+use secrets::Secrets;
 
 /// What is wrong with an ID that is none.
 const NOT_AN_ID: &str = "an ID is `type` or `type/name`, where a name has no blanks and none of $ + < = > ^ ` | ~";
@@ -94,9 +96,18 @@ pub fn validate(
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
     let mut first = Collect::default();
-    let schema = schemas(&documents, bundles, charts, false, &mut first, &mut warnings)?;
+    let secrets = Secrets::new(bundles, rendered);
+    let schema = schemas(&documents, bundles, charts, &secrets, false, &mut first, &mut warnings)?;
     if !first.is_empty() {
-        schemas(&documents, bundles, charts, true, &mut found, &mut warnings)?;
+        schemas(&documents, bundles, charts, &secrets, true, &mut found, &mut warnings)?;
+    }
+    for document in &documents {
+        secrets.replaced(document, &mut found);
+    }
+    secrets.in_connections(&mut found);
+    checked_exporters(rendered, &mut found);
+    for document in documents.iter().filter(|document| document.name == "values.yaml") {
+        values::references(document, bundles, options, &mut found);
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
@@ -118,6 +129,7 @@ fn schemas(
     documents: &[Document<'_>],
     bundles: &Bundles,
     charts: &[Dependency],
+    secrets: &Secrets<'_>,
     names: bool,
     found: &mut Collect,
     warnings: &mut Vec<String>,
@@ -145,7 +157,7 @@ fn schemas(
             continue;
         }
         let value = part.unwrap_or_else(|| whole.clone());
-        annotations(document, &schema, &value, found);
+        annotations(document, &schema, &value, secrets, found);
         properties.insert(document.name.to_owned(), schema);
         subject.insert(document.name.to_owned(), value);
     }
@@ -274,17 +286,14 @@ fn unknown_component(section: &str, kind: &str) -> String {
 
 /// Checks what a document's schema says beyond JSON Schema: where secrets and references belong, and which of two
 /// numbers may not be the greater.
-fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &mut Collect) {
+fn annotations(document: &Document<'_>, schema: &Value, value: &Value, secrets: &Secrets<'_>, found: &mut Collect) {
     let listed = document.merged.value.pointer("/service/extensions").and_then(Value::as_array);
     schema::annotated(schema, value, &mut |schema, value, at| {
         let late = matches!(value, Value::String(text) if reference::is_late(text) || text.is_empty());
         if let (Some(mark), Value::String(_), false) = (schema.get("x-secret"), value, late) {
             let key = pointer::tokens(at).last().unwrap_or_default();
-            if mark == &Value::Bool(true) || names_a_secret(&key) {
-                found.push(document.discreet(
-                    at,
-                    "a secret stands here as a literal; write a reference `${env:NAME}`, so that it stays in a Kubernetes Secret",
-                ));
+            if mark == &Value::Bool(true) || secrets.is_named_by(&key) {
+                found.push(secrets.message(document, at));
             }
         }
         if let (Some(_), Value::String(id), false) = (schema.get("x-reference"), value, late)
@@ -307,26 +316,6 @@ fn annotations(document: &Document<'_>, schema: &Value, value: &Value, found: &m
             }
         }
     });
-}
-
-/// Whether a header of this name carries a credential.
-fn names_a_secret(header: &str) -> bool {
-    let header = header.to_lowercase();
-    [
-        "authorization",
-        "token",
-        "secret",
-        "password",
-        "api-key",
-        "apikey",
-        "api_key",
-        "x-key",
-        "license-key",
-        "access-key",
-        "cookie",
-    ]
-    .iter()
-    .any(|word| header.contains(word))
 }
 
 /// Checks that everything that is named is defined, and everything that is defined is named.
@@ -522,6 +511,26 @@ fn supported_signals(bundles: &Bundles, rendered: &[Rendered], found: &mut Colle
                     "{}: a pipeline for `{signal}`, which {}/bundle.yaml does not list under `signals`",
                     fragment.place(node),
                     backend.bundle.folder
+                ));
+            }
+        }
+    }
+}
+
+/// A check names an exporter that the bundle itself writes; only a patch may take it away.
+fn checked_exporters(rendered: &[Rendered], found: &mut Collect) {
+    for one in rendered {
+        let Some(connections) = &one.connections else { continue };
+        for node in connections.doc.items() {
+            let Some(exporter) = node.get("check").and_then(|check| check.get("exporter")) else { continue };
+            let written = one.collector.as_ref().and_then(|fragment| fragment.doc.get("exporters"));
+            let ids =
+                || written.map(crate::yaml::Node::entries).unwrap_or_default().iter().map(|(id, _)| id.name.as_str());
+            if let Some(id) = exporter.as_str().filter(|id| !ids().any(|known| known == *id)) {
+                found.push(format!(
+                    "{}: the check names the exporter `{id}`, which the bundle's collector.yaml.j2 does not have{}",
+                    connections.place(exporter),
+                    did_you_mean(id, ids())
                 ));
             }
         }

@@ -86,6 +86,7 @@ fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Pl
                 "mounts": bound.workload.mounts,
                 "egress": bound.workload.egress,
             },
+            "ingress": bound.ingress,
             "secrets": secrets,
         },
         "workloads": plan.workloads,

@@ -129,6 +129,15 @@ impl Node {
         }
     }
 
+    /// The items of a list, or nothing for any other node.
+    #[must_use]
+    pub fn items(&self) -> &[Node] {
+        match &self.data {
+            Data::List(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The value of `key` in a mapping.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node> {
@@ -169,7 +178,7 @@ impl Node {
     }
 
     /// Calls `visit` with every node from here down that readers may disagree about.
-    pub fn doubts(&self, visit: &mut impl FnMut(Position, &Doubt)) {
+    pub fn doubts(&self, visit: &mut dyn FnMut(Position, &Doubt)) {
         if let Some(doubt) = &self.doubt {
             visit(self.at, doubt);
         }

@@ -1,7 +1,7 @@
 """Checks on what Helm rendered, for `run`, `values.py` and `releases.py`: python3 check.py COMMAND ARGUMENTS.
 
 equal A B                   two manifests hold the same objects
-same VALUES MANIFEST        what reaches the ConfigMaps equals the files beside VALUES
+same VALUES MANIFEST        what reaches the ConfigMaps, and the ExternalSecrets, equals the files beside VALUES
 hard FILE                   its strings hold what Helm, the collector and YAML read as something else
 documented CHART            the README's table lists every value, and the schema knows it
 """
@@ -92,7 +92,7 @@ def differences(folder, data, manifest):
             different.append(f"ConfigMap `{workload}-env` has no `{entry['name']}`")
         if "valueFrom" in entry and entry["name"] in literals:
             different.append(f"ConfigMap `{workload}-env` holds the secret variable `{entry['name']}`")
-    return different
+    return different + secret_differences(folder, data, manifest)
 
 
 def difference(one, other):
@@ -110,6 +110,42 @@ def same(values, manifest):
     different = differences(pathlib.Path(values).parent, read(values), pathlib.Path(manifest).read_text())
     if different:
         sys.exit("\n".join(different))
+
+
+def secret_differences(folder, data, manifest):
+    """Where the volumes for jobs, or the Secrets that the External Secrets Operator makes, are not what `folder` says."""
+    different = []
+    asked, issued, mounted = {}, set(), {}
+    for document in objects(manifest):
+        kind = document["kind"]
+        if kind == "ExternalSecret":
+            keys = {entry["secretKey"] for entry in document["spec"].get("data", [])}
+            asked[document["metadata"]["namespace"], document["metadata"]["name"]] = keys
+        if kind == "Certificate":
+            issued.add(document["spec"]["secretName"])
+        if kind == "ConfigMap" and "workload.env.yaml" in document["data"]:
+            text = document["data"].get("workload.volumes.yaml", "{}")
+            mounted[document["metadata"]["namespace"]] = object_of(text)
+    workloads = data.get("workloads", {})
+    volumes = {key: workloads[key] for key in ("volumes", "volumeMounts") if workloads.get(key)}
+    for place, given in mounted.items():
+        if given != volumes:
+            different.append(f"ConfigMap in `{place}`: `workload.volumes.yaml` holds something else: {given}")
+    if not data.get("externalSecrets", {}).get("enabled") or not (folder / "artifacts.json").exists():
+        return different
+    # What is used in a namespace is there, and nothing else: a job's namespace holds no password of a database.
+    here = namespace(data)
+    wanted = {}
+    for entry in json.loads((folder / "artifacts.json").read_text())["secrets"].values():
+        for user in entry["used_by"]:
+            for place in (workloads.get("namespaces") or [here]) if user == "workload" else [here]:
+                if place != here or entry["name"] not in issued:
+                    wanted.setdefault((place, entry["name"]), set()).add(entry["key"])
+    for place in sorted(wanted.keys() | asked.keys()):
+        if asked.get(place, set()) != wanted.get(place, set()):
+            have, want = (", ".join(sorted(keys.get(place, set()))) or "nothing" for keys in (asked, wanted))
+            different.append("ExternalSecret `{1}` in `{0}`".format(*place) + f" asks for {have}; used there: {want}")
+    return different
 
 
 def equal(a, b):

@@ -9,14 +9,13 @@ use serde_json::{Value, json};
 
 use super::console::{self, Color, Paint, paint};
 use super::list::Format;
-use super::uses::{Place, options_at};
-use crate::bundle::Bundle;
 use crate::cli::Request;
 use crate::describe::plain;
 use crate::finding::{backticked, did_you_mean};
 use crate::merge::Merged;
 use crate::options::Resolved;
-use crate::render::{Fragment, Renderer};
+use crate::render::Fragment;
+use crate::uses::{Place, options_at};
 use crate::write::FILES;
 use crate::yaml::{Data, Node};
 use crate::{Stages, pointer, reference, write, yaml};
@@ -205,36 +204,33 @@ fn secret(stages: &Stages, name: &str, facts: &mut Facts) {
     }
 }
 
-/// The bundle and the options that a fragment was rendered with.
-fn source<'a>(stages: &'a Stages, fragment: &Fragment) -> Option<(&'a Bundle, &'a Resolved, &'static str)> {
+/// The options that a fragment was rendered with, and what stands before one on the command line.
+fn source<'a>(stages: &'a Stages, fragment: &Fragment) -> Option<(&'a Resolved, &'static str)> {
     if fragment.label == "platform" {
-        return Some((&stages.bundles.platform, &stages.options.platform, "render.collector"));
+        return Some((&stages.options.platform, "render.collector"));
     }
     let backends = stages.bundles.backends.iter().zip(&stages.options.backends);
     let mut mine = backends.filter(|(backend, _)| backend.label() == fragment.label);
-    mine.next().map(|(backend, resolved)| (&backend.bundle, resolved, backend.selection.kind.name()))
+    mine.next().map(|(backend, resolved)| (resolved, backend.selection.kind.name()))
 }
 
 /// Everything that had a part in a value.
 fn trace(stages: &Stages, merged: &Merged, at: &str, facts: &mut Facts) {
-    let renderer = Renderer::new();
     let passed: Vec<_> = merged.passed(at).into_iter().flat_map(|(fragment, node)| written(fragment, node)).collect();
     let winner = merged.yielded_to(at);
     for (fragment, node) in &passed {
         let yields = winner.is_some_and(|winner| winner.label != fragment.label && fragment.label == "platform");
-        let value = scalar(node);
+        let place = fragment.place(node);
+        let value = scalar(node, &place);
         let fate = if yields { ": yields" } else { "" };
-        add(facts, "layer", format!("{}{fate}{value}", line_of(stages, &renderer, fragment, node)));
+        add(facts, "layer", format!("{place}{fate}{value}"));
     }
     for patch in merged.patches(at) {
         facts.push(("patch", patch.to_owned()));
     }
     for (fragment, node) in passed {
-        let Some((bundle, resolved, prefix)) = source(stages, fragment) else { continue };
-        let Some(line) = renderer.template_line(bundle, fragment, node) else { continue };
-        let file = fragment.file.rsplit('/').next().unwrap_or_default();
-        let Ok(Some(template)) = bundle.text(file) else { continue };
-        for option in options_at(template, line, place(fragment, node)) {
+        let Some((resolved, prefix)) = source(stages, fragment) else { continue };
+        for option in fragment.options(node) {
             add(facts, "option", option_line(resolved, &option, prefix));
         }
     }
@@ -264,29 +260,11 @@ fn written<'a>(fragment: &'a Fragment, node: &'a Node) -> Vec<(&'a Fragment, &'a
     if first.len() > 1 { first } else { vec![(fragment, node)] }
 }
 
-/// Which part of a template's line wrote a node.
-fn place(fragment: &Fragment, node: &Node) -> Place {
-    match (fragment.token_of_line(node), &node.data) {
-        (Some((index, count)), _) => Place::Token { index, count },
-        (None, Data::Scalar(_)) => Place::Literal,
-        (None, _) => Place::Whole,
-    }
-}
-
-/// Where a node was written: the template's line where it is known, else the rendered one.
-fn line_of(stages: &Stages, renderer: &Renderer, fragment: &Fragment, node: &Node) -> String {
-    let line = source(stages, fragment).and_then(|(bundle, ..)| renderer.template_line(bundle, fragment, node));
-    match line {
-        Some(line) => {
-            format!("{}, {}:{line}, rendered `{}`", fragment.label, fragment.file, fragment.line(node.at.line))
-        }
-        None => fragment.place(node),
-    }
-}
-
-fn scalar(node: &Node) -> String {
+/// A scalar that its line does not show.
+fn scalar(node: &Node, place: &str) -> String {
     match node.to_value() {
         Value::Object(_) | Value::Array(_) => String::new(),
+        value if place.ends_with(&format!(": {value}`")) => String::new(),
         value => format!(" ({value})"),
     }
 }

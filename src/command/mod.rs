@@ -13,7 +13,6 @@ pub mod migrate;
 mod sample;
 pub mod schema;
 pub mod show;
-mod uses;
 mod xml;
 
 use std::io::Write;

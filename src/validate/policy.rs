@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Document;
-use crate::bundle::Bundles;
+use crate::bundle::{Backend, Bundles};
 use crate::finding::Collect;
 use crate::merge::Merged;
 use crate::options::{self, Options, Resolved};
@@ -12,6 +12,9 @@ use crate::policy::Policy;
 use crate::schema::Problem;
 use crate::select::{Kind, Plan};
 use crate::{embedded, pointer};
+
+/// The option by which a lineage bundle lets its user permit plain HTTP in production, as the profile's policy has it.
+const PERMITS_HTTP: &str = "allow_insecure_http";
 
 /// What was rendered, as the policies are asked about it.
 pub(super) struct Subject<'a> {
@@ -38,7 +41,10 @@ impl Subject<'_> {
         let collector = self.collector.map_or(&empty, |merged| &merged.value);
         let mut subject = json!({"collector": collector, "lineage": lineage});
         if ours {
-            for problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+            for mut problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+                if let Some(id) = problem.pointer.strip_prefix("/lineage/").filter(|id| !id.contains('/')) {
+                    problem.message += &self.way_to_https(id);
+                }
                 found.push(self.message(&problem, &format!("policy of the {profile} profile")));
             }
             self.plain_http(&lineage, found, warnings);
@@ -52,6 +58,38 @@ impl Subject<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What to do about lineage over plain HTTP, by the options that the bundle has.
+    #[cold]
+    #[inline(never)]
+    fn way_to_https(&self, id: &str) -> String {
+        let backends = self.bundles.backends.iter().zip(&self.options.backends);
+        let mut lineage = backends.filter(|(backend, _)| backend.selection.kind == Kind::Lineage);
+        let Some((backend, resolved)) = lineage.find(|(backend, _)| backend.selection.id == id) else {
+            return "; write an https address".to_owned();
+        };
+        let mut plain = Vec::new();
+        strings(&resolved.set, "", &mut |at, text| {
+            if text.starts_with("http:") {
+                plain.push(pointer::dotted(at));
+            }
+        });
+        let has = |option: &str| resolved.all.get(option).is_some();
+        if plain.is_empty() && has("url") {
+            plain.push("url".to_owned());
+        }
+        let https = plain.first().map(|option| format!("set `{option}` to an https address"));
+        match (https, has(PERMITS_HTTP)) {
+            (Some(https), true) => format!("; {https}, or `{PERMITS_HTTP}: true`"),
+            (Some(https), false) => format!("; {https}"),
+            (None, true) => format!("; set `{PERMITS_HTTP}: true` to permit it"),
+            (None, false) => format!(
+                "; the bundle has no option for it: its author can give {}/openlineage.yaml.j2 an https address, or \
+                 options.schema.json the boolean option `{PERMITS_HTTP}`, which permits it",
+                backend.bundle.folder
+            ),
+        }
     }
 
     /// Each lineage backend's transport and options, by id.
@@ -121,10 +159,15 @@ impl Subject<'_> {
         let below = at.get(part.len() + 1..).unwrap_or_default();
         match part.as_str() {
             "collector" => match self.collector {
-                Some(merged) => Document { name: "collector.yaml", merged }.message(below, &text),
+                Some(merged) => {
+                    Document { name: "collector.yaml", merged }.message(below, &(text + &self.given(merged, below)))
+                }
                 None => format!("collector.yaml: {text}"),
             },
-            "values" => Document { name: "values.yaml", merged: self.values }.message(below, &text),
+            "values" => {
+                let text = text + &self.given(self.values, below);
+                Document { name: "values.yaml", merged: self.values }.message(below, &text)
+            }
             "platform" => {
                 let Resolved { given, set, .. } = &self.options.platform;
                 options::message(given, set, below, &text, "render.collector", "render.collector")
@@ -143,6 +186,27 @@ impl Subject<'_> {
         }
     }
 
+    /// The options that a user gave and that the template's line depends on.
+    #[cold]
+    #[inline(never)]
+    fn given(&self, merged: &Merged, at: &str) -> String {
+        if merged.patches(at).next().is_some() {
+            return String::new();
+        }
+        let backends = self.bundles.backends.iter().map(Backend::label).zip(&self.options.backends);
+        let all: Vec<_> = backends.chain([("platform".to_owned(), &self.options.platform)]).collect();
+        let mut given = Vec::new();
+        for (fragment, node) in merged.passed(at) {
+            let Some((_, resolved)) = all.iter().find(|(label, _)| *label == fragment.label) else { continue };
+            for option in fragment.options(node) {
+                let at = pointer::of_option(&option);
+                let origin = resolved.given.get(&at).and_then(|_| resolved.given.origin(&at));
+                given.extend(origin.map(|origin| format!("; option `{option}` is given by {}", origin.place)));
+            }
+        }
+        given.concat()
+    }
+
     /// What is wrong with a selection or its options.
     fn backend_message(&self, kind: &str, id: &str, below: &str, text: &str) -> Option<String> {
         let mut all = self.bundles.backends.iter().zip(&self.options.backends);
@@ -155,7 +219,10 @@ impl Subject<'_> {
         }
         let what = pointer::dotted(below);
         let what = if what.is_empty() { what } else { format!("`{what}`: ") };
-        Some(format!("{}: {}: {what}{text}", backend.selection.place, backend.label()))
+        let (place, label) = (&backend.selection.place, backend.label());
+        // A flag names the backend too.
+        let named = place.strip_prefix("--").is_some_and(|flag| flag.replacen(' ', "/", 1) == label);
+        Some(if named { format!("{place}: {what}{text}") } else { format!("{place}: {label}: {what}{text}") })
     }
 
     /// What is wrong with a transport, where `openlineage.yml` holds it; nothing else is known of one that a patch added.
@@ -175,11 +242,19 @@ impl Subject<'_> {
             let insecure =
                 one.pointer("/transport/url").and_then(Value::as_str).is_some_and(|url| url.starts_with("http:"));
             if insecure && found.is_empty() {
-                warnings.push(format!(
-                    "lineage/{id}: lineage events travel over plain HTTP, as `allow_insecure_http` permits"
-                ));
+                warnings
+                    .push(format!("lineage/{id}: lineage events travel over plain HTTP, as `{PERMITS_HTTP}` permits"));
             }
         }
+    }
+}
+
+/// Calls `visit` with every string below a value and its pointer.
+fn strings(value: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
+    match value {
+        Value::String(text) => visit(at, text),
+        Value::Object(map) => map.iter().for_each(|(key, item)| strings(item, &pointer::join(at, key), visit)),
+        _ => {}
     }
 }
 

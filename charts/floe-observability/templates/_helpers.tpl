@@ -34,9 +34,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toJson $ports }}
 {{- end }}
 
+{{/* The files that workloads mount, as keys of their pod and of their container: JSON, empty where there are none. */}}
+{{- define "floe.workloadVolumes" -}}
+{{- $mounted := dict }}
+{{- with .Values.workloads.volumes }}{{ $_ := set $mounted "volumes" . }}{{ end }}
+{{- with .Values.workloads.volumeMounts }}{{ $_ := set $mounted "volumeMounts" . }}{{ end }}
+{{- toJson $mounted }}
+{{- end }}
+
 {{/* What identifies the content of the workloads' files and variables. */}}
 {{- define "floe.workloadHash" -}}
-{{- dict "config" .Values.workloads.config "env" .Values.workloads.env | toJson | sha256sum | trunc 16 }}
+{{- $content := dict "config" .Values.workloads.config "env" .Values.workloads.env }}
+{{- with include "floe.workloadVolumes" . | fromJson }}{{ $_ := set $content "mounted" . }}{{ end }}
+{{- $content | toJson | sha256sum | trunc 16 }}
 {{- end }}
 
 {{/*
@@ -123,75 +133,181 @@ is a pod of this release, and the collector is always among the destinations.
 {{- end }}
 
 {{/*
-The Secrets that must exist: JSON list of {name, keys, whole, namespaces, usedBy}, `whole` where a pod mounts all there is. Those that the values refer to are found
-there, so the list cannot drift from what the pods ask for; `secrets` adds what only a third-party chart knows.
+Walks the values of the workloads or of one subchart and adds to `found` what stands there in the shapes of Kubernetes:
+`asked`, the Secrets that pods wait for, and `made`, those that an object among the values makes, such as a Certificate.
 */}}
-{{- define "floe.secrets" -}}
+{{- define "floe.walk" -}}
 {{- $asked := list }}
-{{- $sources := list (dict "usedBy" "workload" "env" .Values.workloads.env) }}
-{{- if include "floe.on" (dict "root" . "name" "otel") }}
-{{- $sources = append $sources (dict "usedBy" "collector" "env" .Values.otel.extraEnvs "volumes" .Values.otel.extraVolumes) }}
+{{- if kindIs "slice" .node }}
+{{- range .node }}
+{{- $_ := include "floe.walk" (dict "node" . "usedBy" $.usedBy "found" $.found) }}
 {{- end }}
-{{- if include "floe.on" (dict "root" . "name" "jaeger") }}
-{{- $jaeger := .Values.jaeger.jaeger | default dict }}
-{{- $sources = append $sources (dict "usedBy" "jaeger" "env" $jaeger.extraEnv "volumes" $jaeger.extraVolumes) }}
+{{- else if kindIs "map" .node }}
+{{- $kind := "" }}
+{{- if hasKey .node "apiVersion" }}{{ $kind = get .node "kind" | toString }}{{ end }}
+{{- if has $kind (list "Certificate" "ExternalSecret" "SealedSecret" "Secret") }}
+{{- $name := dig "metadata" "name" "" .node }}
+{{- if eq $kind "Certificate" }}{{ $name = dig "spec" "secretName" "" .node }}{{ end }}
+{{- if eq $kind "ExternalSecret" }}{{ $name = dig "spec" "target" "name" $name .node }}{{ end }}
+{{- $_ := set .found "made" (append .found.made (dict "name" $name "namespace" (dig "metadata" "namespace" "" .node) "by" $kind)) }}
+{{- else }}
+{{- /* As charts/marquez names a Secret. */ -}}
+{{- if and .node.existingSecret .node.existingSecretKey }}
+{{- $asked = append $asked (dict "name" .node.existingSecret "keys" (list .node.existingSecretKey)) }}
 {{- end }}
-{{- range $source := $sources }}
-{{- range $source.env }}
-{{- with dig "valueFrom" "secretKeyRef" dict . }}
-{{- $asked = append $asked (dict "name" .name "keys" (list .key) "usedBy" $source.usedBy) }}
-{{- end }}
-{{- end }}
-{{- range $source.volumes }}
+{{- range $key, $below := .node }}
+{{- if kindIs "map" $below }}
+{{- if eq $key "secretKeyRef" }}
+{{- $asked = append $asked (dict "name" $below.name "keys" (list $below.key) "optional" $below.optional) }}
+{{- else if eq $key "secretRef" }}
+{{- $asked = append $asked (dict "name" $below.name "optional" $below.optional) }}
+{{- else if and (eq $key "secret") (hasKey $below "secretName") }}
+{{- $asked = append $asked (dict "name" $below.secretName "items" $below.items "optional" $below.optional) }}
+{{- else if eq $key "projected" }}
+{{- range $below.sources }}
 {{- with .secret }}
-{{- $keys := list }}
+{{- $asked = append $asked (dict "name" .name "items" .items "optional" .optional) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $_ := include "floe.walk" (dict "node" $below "usedBy" $.usedBy "found" $.found) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $asked }}
+{{- if and .name (not .optional) (not (contains "{{" (toString .name))) }}
+{{- $keys := .keys | default list }}
 {{- range .items }}{{ $keys = append $keys .key }}{{ end }}
-{{- $asked = append $asked (dict "name" .secretName "keys" $keys "whole" (empty $keys) "usedBy" $source.usedBy) }}
+{{- $_ := set $.found "asked" (append $.found.asked (dict "name" .name "keys" $keys "whole" (empty $keys) "usedBy" $.usedBy)) }}
 {{- end }}
 {{- end }}
-{{- end }}
-{{- if include "floe.on" (dict "root" . "name" "marquez") }}
-{{- $db := .Values.marquez.db }}
-{{- $asked = append $asked (dict "name" $db.existingSecret "keys" (list $db.existingSecretKey) "usedBy" "marquez") }}
-{{- end }}
-{{- $byName := dict }}
-{{- range concat $asked .Values.secrets }}
-{{- $known := get $byName .name | default (dict "name" .name "keys" list "whole" false "usedBy" list) }}
-{{- $usedBy := kindIs "string" .usedBy | ternary (list .usedBy) .usedBy }}
-{{- $_ := set $byName .name (dict "name" .name "keys" (concat $known.keys .keys | uniq | sortAlpha) "whole" (or $known.whole (.whole | default false)) "usedBy" (concat $known.usedBy $usedBy | uniq | sortAlpha)) }}
-{{- end }}
-{{- $all := list }}
-{{- range $name := keys $byName | sortAlpha }}
-{{- $secret := get $byName $name }}
-{{- $namespaces := list }}
-{{- range $secret.usedBy }}
-{{- $namespaces = concat $namespaces (eq . "workload" | ternary (include "floe.workloadNamespaces" $ | fromJsonArray) (list $.Release.Namespace)) }}
-{{- end }}
-{{- $all = append $all (merge (dict "namespaces" (uniq $namespaces)) $secret) }}
-{{- end }}
-{{- toJson $all }}
 {{- end }}
 
 {{/*
-What a schema cannot see. The address of the collector says which namespace the values were rendered for: a wrong one
-would install without a complaint, and telemetry would go nowhere.
+JSON of `exist`, the Secrets that must exist: {name, namespaces, keys, whole, usedBy}, `whole` where a pod takes all there
+is; and of `made`, those that objects of this release make. What the values refer to is found there, patches included,
+so the list cannot drift from what the pods ask for; `secrets` adds what a chart names in a way of its own. Each
+namespace gets the keys that are used there, and no others: workloads see no password of a backend's database.
+*/}}
+{{- define "floe.secrets" -}}
+{{- $found := dict "asked" list "made" list }}
+{{- $workloads := dict "env" .Values.workloads.env "volumes" .Values.workloads.volumes }}
+{{- $_ := include "floe.walk" (dict "node" $workloads "usedBy" "workload" "found" $found) }}
+{{- range $name := keys .Subcharts | sortAlpha }}
+{{- $_ := include "floe.walk" (dict "node" (get $.Values $name) "usedBy" (eq $name "otel" | ternary "collector" $name) "found" $found) }}
+{{- end }}
+{{- $made := dict }}
+{{- range $found.made }}
+{{- if has .namespace (list "" $.Release.Namespace) }}{{ $_ := set $made .name .by }}{{ end }}
+{{- end }}
+{{- $places := dict }}
+{{- range $one := concat $found.asked .Values.secrets }}
+{{- range $user := kindIs "string" .usedBy | ternary (list .usedBy) .usedBy }}
+{{- range $namespace := eq $user "workload" | ternary (include "floe.workloadNamespaces" $ | fromJsonArray) (list $.Release.Namespace) }}
+{{- if not (and (hasKey $made $one.name) (eq $namespace $.Release.Namespace)) }}
+{{- $place := printf "%s %s" $one.name $namespace }}
+{{- $known := get $places $place | default (dict "name" $one.name "namespace" $namespace "keys" list "whole" false "usedBy" list) }}
+{{- $_ := set $known "keys" (concat $known.keys $one.keys | uniq | sortAlpha) }}
+{{- $_ := set $known "whole" (or $known.whole ($one.whole | default false)) }}
+{{- $_ := set $known "usedBy" (append $known.usedBy $user | uniq | sortAlpha) }}
+{{- $_ := set $places $place $known }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- /* Namespaces that need the same of one Secret are told together; a subchart's name says more than `chart`. */ -}}
+{{- $alike := dict }}
+{{- range $place := keys $places | sortAlpha }}
+{{- $one := get $places $place }}
+{{- if without $one.usedBy "chart" "collector" "workload" }}{{ $_ := set $one "usedBy" (without $one.usedBy "chart") }}{{ end }}
+{{- $content := omit $one "namespace" }}
+{{- $key := printf "%s %s" $one.name (toJson $content) }}
+{{- $namespaces := append (dig $key "namespaces" list $alike) $one.namespace }}
+{{- $_ := set $alike $key (merge (dict "namespaces" $namespaces) $content) }}
+{{- end }}
+{{- $exist := list }}
+{{- range $key := keys $alike | sortAlpha }}{{ $exist = append $exist (get $alike $key) }}{{ end }}
+{{- dict "exist" $exist "made" $made | toJson }}
+{{- end }}
+
+{{/* Adds to `found` the addresses that stand below a value: {at, host, of}. */}}
+{{- define "floe.addresses" -}}
+{{- if kindIs "map" .node }}
+{{- range $key, $below := .node }}
+{{- $_ := include "floe.addresses" (dict "node" $below "at" (printf "%s.%s" $.at $key) "of" $.of "found" $.found) }}
+{{- end }}
+{{- else if kindIs "slice" .node }}
+{{- range $index, $below := .node }}
+{{- $_ := include "floe.addresses" (dict "node" $below "at" (printf "%s[%d]" $.at $index) "of" $.of "found" $.found) }}
+{{- end }}
+{{- else if kindIs "string" .node }}
+{{- with regexFind "^[a-z][-+.a-z0-9]*://[^/?#]*" .node }}
+{{- $host := regexReplaceAll "^[^:]*://([^@]*@)?([^:]*).*$" . "${2}" | trimSuffix "." }}
+{{- $_ := set $.found "addresses" (append $.found.addresses (dict "at" $.at "host" $host "of" $.of)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Helm takes a default away where a value is null. A rule would then reach everything, and a subchart would be on. Every
+template asks for this first.
+*/}}
+{{- define "floe.complete" -}}
+{{- $paths := list "workloads.namespaces" "workloads.configMapName" "workloads.config" "workloads.env" "workloads.egressRules" "secrets" }}
+{{- $paths = concat $paths (list "networkPolicy.enabled" "networkPolicy.saasCIDRs" "networkPolicy.userInterfaces.from" "networkPolicy.userInterfaces.pods") }}
+{{- $paths = concat $paths (list "externalSecrets.enabled" "externalSecrets.apiVersion" "externalSecrets.secretStoreRef.kind" "externalSecrets.secretStoreRef.name" "externalSecrets.refreshInterval" "externalSecrets.remoteKeys") }}
+{{- range list "otel" "jaeger" "openmetadata" "marquez" }}
+{{- if hasKey $.Subcharts . }}{{ $paths = append $paths (print . ".enabled") }}{{ end }}
+{{- end }}
+{{- $fail := list }}
+{{- range $path := $paths }}
+{{- $node := $.Values }}
+{{- $at := list }}
+{{- range splitList "." $path }}
+{{- if kindIs "map" $node }}
+{{- $node = index $node . }}
+{{- $at = append $at . }}
+{{- end }}
+{{- end }}
+{{- if kindIs "invalid" $node }}
+{{- $fail = append $fail (printf "`%s` is null: leave it out, and its default stands" (join "." $at)) }}
+{{- end }}
+{{- end }}
+{{- if $fail }}{{ fail (print "\n" (uniq $fail | join "\n")) }}{{ end }}
+{{- end }}
+
+{{/*
+What a schema cannot see. The addresses that workloads get say which namespace the values were rendered for: a wrong one
+would install without a complaint, and what is sent there would go nowhere. An address of this release is known by the
+name of a subchart's Service.
 */}}
 {{- define "floe.check" -}}
 {{- $fail := list }}
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.secretStoreRef.name) }}
 {{- $fail = append $fail "`externalSecrets.secretStoreRef.name` is empty, but `externalSecrets.enabled` is true: name the store to read from" }}
 {{- end }}
-{{- $abroad := without (include "floe.workloadNamespaces" . | fromJsonArray) .Release.Namespace }}
-{{- if include "floe.on" (dict "root" . "name" "otel") }}
-{{- range $index, $entry := .Values.workloads.env }}
-{{- if eq $entry.name "OTEL_EXPORTER_OTLP_ENDPOINT" }}
-{{- $host := regexReplaceAll "^[a-z]+://([^:/]+).*$" ($entry.value | default "") "${1}" }}
-{{- $labels := splitList "." $host }}
-{{- if and (eq (len $labels) 1) $abroad }}
-{{- $fail = append $fail (printf "`workloads.namespaces` holds `%s`, but `workloads.env[%d]` gives the collector as `%s`, an address that only namespace `%s` knows: render the values with `--namespace %s`" (first $abroad) $index $host $.Release.Namespace $.Release.Namespace) }}
-{{- else if and (gt (len $labels) 2) (eq (index $labels 2 | default "") "svc") (eq (first $labels) ($.Values.otel.fullnameOverride | default "")) (ne (index $labels 1) $.Release.Namespace) }}
-{{- $fail = append $fail (printf "`workloads.env[%d]` gives the collector as `%s`, but the release goes to namespace `%s`: install it with `--namespace %s`, or render the values with `--namespace %s`" $index $host $.Release.Namespace (index $labels 1) $.Release.Namespace) }}
+{{- $services := dict }}
+{{- range $name := keys .Subcharts }}
+{{- $_ := set $services (dig "fullnameOverride" "" (get $.Values $name) | default $name) $name }}
 {{- end }}
+{{- $found := dict "addresses" list }}
+{{- range $index, $entry := .Values.workloads.env }}
+{{- $_ := include "floe.addresses" (dict "node" $entry.value "at" (printf "workloads.env[%d]" $index) "of" (eq $entry.name "OTEL_EXPORTER_OTLP_ENDPOINT" | ternary "otel" "") "found" $found) }}
+{{- end }}
+{{- $_ := include "floe.addresses" (dict "node" .Values.workloads.config "at" "workloads.config" "of" "" "found" $found) }}
+{{- $abroad := without (include "floe.workloadNamespaces" . | fromJsonArray) .Release.Namespace }}
+{{- range $address := $found.addresses }}
+{{- $labels := splitList "." .host }}
+{{- $short := eq (len $labels) 1 }}
+{{- $subchart := get $services (first $labels) }}
+{{- if and $short (hasKey $.Subcharts .of) }}{{ $subchart = .of }}{{ end }}
+{{- with $subchart }}
+{{- $gives := printf "`%s` gives %s as `%s`" $address.at (eq . "otel" | ternary "the collector" .) $address.host }}
+{{- if and $short $abroad }}
+{{- $fail = append $fail (printf "`workloads.namespaces` holds `%s`, but %s, an address that only namespace `%s` knows: render the values with `--namespace %s`" (first $abroad) $gives $.Release.Namespace $.Release.Namespace) }}
+{{- else if and (eq (index (concat $labels (list "" "")) 2) "svc") (ne (index $labels 1) $.Release.Namespace) }}
+{{- $fail = append $fail (printf "%s, but the release goes to namespace `%s`: install it with `--namespace %s`, or render the values with `--namespace %s`" $gives $.Release.Namespace (index $labels 1) $.Release.Namespace) }}
 {{- end }}
 {{- end }}
 {{- end }}

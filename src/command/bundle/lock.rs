@@ -10,10 +10,11 @@ use clap::Args;
 use crate::bundle::Library;
 use crate::{describe, lock, write};
 
-/// Writes the digests of further bundles to a lock, which every run then verifies
+/// Writes the digests of further bundles to a lock, which runs verify that find it
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  floe-render bundle lock --bundles ours\n\n\
-        A run reads bundles.lock beside its first manifest, or the file that --lock names.")]
+        A run of bundles from --bundles verifies the file that --lock names, else bundles.lock beside its first \
+        manifest, else in the working directory; without any of them it verifies nothing.")]
 pub(super) struct Lock {
     /// Folder or archive of bundles; may be given several times
     #[arg(long, value_name = "DIR", required = true)]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::variables::Variable;
 use super::{Check, Format};
+use crate::select::Kind;
 use crate::{Stages, lock, policy, yaml};
 
 /// Name of the Job and of its `ConfigMap`.
@@ -48,6 +49,17 @@ fn metadata(made: &Stages) -> Value {
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "floe-render"})
+}
+
+/// Labels of the pod, by which network policies let it in: the umbrella's where it deploys a backend, and wherever else
+/// jobs are let in by theirs.
+fn pod_labels(made: &Stages) -> Value {
+    let mut labels = labels();
+    labels["floe.dev/check"] = "true".into();
+    if made.bundles.backends.iter().any(|backend| backend.selection.kind == Kind::Lineage) {
+        labels["floe.dev/telemetry"] = "true".into();
+    }
+    labels
 }
 
 fn job(check: &Check, made: &Stages, variables: &[Variable], files: &Files) -> Result<Value> {
@@ -109,7 +121,7 @@ fn job(check: &Check, made: &Stages, variables: &[Variable], files: &Files) -> R
             "backoffLimit": 0,
             "activeDeadlineSeconds": check.overall_timeout.as_secs() + START,
             "ttlSecondsAfterFinished": 86_400,
-            "template": {"metadata": {"labels": labels()}, "spec": pod},
+            "template": {"metadata": {"labels": pod_labels(made)}, "spec": pod},
         },
     }))
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::files::PROFILES;
 use super::{Linted, patterns};
 use crate::command::sample::candidates;
-use crate::command::uses::all_options;
 use crate::finding::{Collect, did_you_mean};
 use crate::schema::Schema;
+use crate::uses::all_options;
 use crate::{embedded, pointer};
 
 const FILE: &str = "options.schema.json";

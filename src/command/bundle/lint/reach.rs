@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::Linted;
 use crate::command::sample::Sample;
-use crate::command::uses;
 use crate::render::{GLUED, Rendered, Renderer};
+use crate::uses;
 
 /// What a bundle is rendered with.
 #[derive(Clone, Debug)]
@@ -114,10 +114,13 @@ impl<'a> Reach<'a> {
         &self.templates[branch.template].source[branch.body.clone()]
     }
 
-    /// The options that decide whether a branch runs, and what leads to where it begins.
+    /// The options that decide whether a branch runs, its own before those of the branches around it, and what leads to where
+    /// it begins.
     pub(super) fn before(&self, number: usize) -> (Vec<String>, Option<&Setting>) {
         let branch = &self.branches[number];
-        let options = uses::options_of(self.templates[branch.template].source, &branch.tags.join(" "));
+        let around = std::iter::successors(Some(branch), |branch| Some(&self.branches[branch.around?]));
+        let tags: Vec<&str> = around.flat_map(|branch| &branch.tags).map(String::as_str).collect();
+        let options = uses::options_of(self.templates[branch.template].source, &tags.join(" "));
         (options, branch.around.and_then(|around| self.branches[around].reached.as_ref()))
     }
 

@@ -108,7 +108,10 @@ fn branches(linted: &Linted<'_>, subject: &Subject<'_>, plain: &Setting, reach: 
         let (names, before) = reach.before(branch);
         let before = before.unwrap_or(plain).clone();
         let mut combinations = vec![before.sample.clone()];
-        for option in linted.options.iter().filter(|one| decides(one, &names)) {
+        // Those of the branch itself first: there may be more combinations than are tried.
+        let mut deciding: Vec<_> = linted.options.iter().filter_map(|one| Some((decides(one, &names)?, one))).collect();
+        deciding.sort_by_key(|(position, _)| *position);
+        for (_, option) in deciding {
             let values = candidates(option);
             let more = |one: &Sample| values.iter().map(|value| one.with(&option.name, value)).collect::<Vec<_>>();
             combinations.extend(combinations.iter().flat_map(more).collect::<Vec<_>>());
@@ -154,10 +157,10 @@ fn branches(linted: &Linted<'_>, subject: &Subject<'_>, plain: &Setting, reach: 
     }
 }
 
-/// Whether an option is one of these, holds one or is held by one.
-fn decides(option: &OptionFacts, names: &[String]) -> bool {
+/// The place of the first of these names that is an option, holds it or is held by it.
+fn decides(option: &OptionFacts, names: &[String]) -> Option<usize> {
     let holds = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
-    names.iter().any(|name| *name == option.name || holds(&option.name, name) || holds(name, &option.name))
+    names.iter().position(|name| *name == option.name || holds(&option.name, name) || holds(name, &option.name))
 }
 
 /// Flags that set the platform's options that the templates read, to their examples.
