@@ -255,7 +255,7 @@ template asks for this first.
 */}}
 {{- define "floe.complete" -}}
 {{- $paths := list "workloads.namespaces" "workloads.configMapName" "workloads.config" "workloads.env" "workloads.egressRules" "secrets" }}
-{{- $paths = concat $paths (list "networkPolicy.enabled" "networkPolicy.saasCIDRs" "networkPolicy.userInterfaces.from" "networkPolicy.userInterfaces.pods") }}
+{{- $paths = concat $paths (list "networkPolicy.enabled" "networkPolicy.saasCIDRs" "networkPolicy.ingressRules" "networkPolicy.userInterfaces.from" "networkPolicy.userInterfaces.pods") }}
 {{- $paths = concat $paths (list "externalSecrets.enabled" "externalSecrets.apiVersion" "externalSecrets.secretStoreRef.kind" "externalSecrets.secretStoreRef.name" "externalSecrets.refreshInterval" "externalSecrets.remoteKeys") }}
 {{- range list "otel" "jaeger" "openmetadata" "marquez" }}
 {{- if hasKey $.Subcharts . }}{{ $paths = append $paths (print . ".enabled") }}{{ end }}
