@@ -29,7 +29,12 @@ pub struct Collect(Vec<String>);
 impl Collect {
     /// Notes one finding; the same one twice counts once.
     pub fn push(&mut self, message: impl Into<String>) {
-        let message = message.into();
+        self.add(message.into());
+    }
+
+    // What every caller would have a copy of stands apart, here and below.
+    #[inline(never)]
+    fn add(&mut self, message: String) {
         if !self.0.contains(&message) {
             self.0.push(message);
         }
@@ -40,12 +45,18 @@ impl Collect {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                match error.downcast_ref::<Findings>() {
-                    Some(findings) => findings.messages().iter().for_each(|message| self.push(message.clone())),
-                    None => self.push(format!("{error:#}")),
-                }
+                self.fail(&error);
                 None
             }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, error: &anyhow::Error) {
+        match error.downcast_ref::<Findings>() {
+            Some(findings) => findings.messages().iter().for_each(|message| self.push(message.clone())),
+            None => self.push(format!("{error:#}")),
         }
     }
 
@@ -68,10 +79,15 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 
 /// The candidate that a misspelled word most likely meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_of(word, &candidates.into_iter().collect::<Vec<_>>())
+}
+
+#[inline(never)]
+fn nearest_of<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     candidates
-        .into_iter()
+        .iter()
         .filter(|candidate| !candidate.is_empty())
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| {
             *distance <= 1 + candidate.len().min(word.len()) / 4
                 || (word.len() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate)))
@@ -91,6 +107,10 @@ pub fn short(text: &str) -> String {
 
 /// A list as people read it: `` `a`, `b` ``.
 pub fn backticked<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    words.join(", ")
+    listed(&words.into_iter().collect::<Vec<_>>())
+}
+
+#[inline(never)]
+fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

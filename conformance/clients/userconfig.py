@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import report
 import sandbox
-from case import Case, references
+from case import Case, expand, references
 
 # Jaeger reads some variables by what YAML makes of their value, so one that reads as a number is tried too.
 SECRETS = ("s3cret", "1e5")
@@ -78,7 +78,9 @@ def start(jaeger, values, text, authority):
         program = root / "jaeger-program"
         program.touch()
         subprocess.run(["mount", "--bind", jaeger, program], check=True)
-        environment = {"PATH": os.environ["PATH"], **dict.fromkeys(references(config), SECRETS[0])}
+        entries = pod.get("extraEnv") or []
+        environment = {"PATH": os.environ["PATH"], **expand(entries, lambda _: SECRETS[0])}
+        environment |= {entry["name"]: sandbox.POD for entry in entries if "fieldRef" in entry.get("valueFrom", {})}
         log = root / "jaeger.log"
         with open(log, "w") as out:
             command = ["chroot", str(root), "/jaeger-program", "--config", "/userconfig.yaml"]
