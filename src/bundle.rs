@@ -26,6 +26,10 @@ const MAX_TOTAL: usize = 8 << 20;
 const MAX_FOLDERS: usize = 8;
 /// The keywords of ours in a schema of options; `bundle lint` knows which profiles there are.
 const OF_OPTIONS: [&str; 3] = ["x-default-", "x-default-production", "x-passthrough"];
+/// How the name of a policy over what was rendered ends, …
+pub(crate) const OVER_DOCUMENTS: &str = ".documents.json";
+/// … and what it may judge.
+const DOCUMENTS: [&str; 3] = ["options", "transport", "values"];
 /// The folder of a bundle's golden cases.
 pub const CASES: &str = "cases";
 
@@ -302,7 +306,20 @@ impl Bundle {
             let Ok(Some(policy)) = self.json(name) else { continue };
             let file = format!("{}/{name}", self.folder);
             keywords::check(&policy, &[], &file, &mut found);
-            keywords::check_names(&policy, options.as_ref().unwrap_or(&Value::Null), "", &file, &mut found);
+            let options = options.as_ref().unwrap_or(&Value::Null);
+            if !name.ends_with(OVER_DOCUMENTS) {
+                keywords::check_names(&policy, options, "", &file, &mut found);
+                continue;
+            }
+            let at = "/properties/options";
+            policy.pointer(at).into_iter().for_each(|rule| keywords::check_names(rule, options, at, &file, &mut found));
+            let parts = policy.get("properties").and_then(Value::as_object);
+            for part in parts.into_iter().flat_map(serde_json::Map::keys) {
+                if !DOCUMENTS.contains(&part.as_str()) {
+                    let known = backticked(DOCUMENTS);
+                    found.push(format!("{file}: `/properties/{part}`: it judges {known}; there is no `{part}`"));
+                }
+            }
         }
         found.finish(())
     }

@@ -326,7 +326,8 @@ impl Pruning {
         let Json::Map(entries) = schema else { return schema.to_value() };
         // A default fits its own schema, as a test makes sure.
         let default = |value: &&Value| schema.get("default").is_some_and(|default| default.is(value));
-        if !values.is_empty() && values.iter().all(default) && schema.get("x-secret").is_none() {
+        let marked = ["x-secret", "x-insecure"].iter().any(|mark| schema.get(mark).is_some());
+        if !marked && !values.is_empty() && values.iter().all(default) {
             return Value::Bool(true);
         }
         let late = |value: &&Value| value.as_str().is_some_and(reference::is_late);
@@ -458,7 +459,7 @@ pub fn annotated<'a>(root: &'a Value, value: &Value, visit: &mut dyn FnMut(&'a V
 fn is_annotated(schema: &Value) -> bool {
     match schema {
         Value::Object(map) => map.iter().any(|(key, below)| {
-            matches!(key.as_str(), "x-secret" | "x-reference" | "x-ascending" | "x-since" | "$ref")
+            matches!(key.as_str(), "x-secret" | "x-reference" | "x-ascending" | "x-insecure" | "x-since" | "$ref")
                 || is_annotated(below)
         }),
         Value::Array(items) => items.iter().any(is_annotated),

@@ -2,6 +2,7 @@
 //! component match its schema, does every reference resolve, does the profile's policy hold, and does a literal stand
 //! where a secret belongs?
 
+mod insecure;
 mod policy;
 mod secrets;
 mod target;
@@ -108,6 +109,7 @@ pub fn validate(
     checked_exporters(rendered, &mut found);
     for document in documents.iter().filter(|document| document.name == "values.yaml") {
         values::references(document, bundles, options, &mut found);
+        secrets.variables(document, &mut found);
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;

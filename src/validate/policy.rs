@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::Document;
-use crate::bundle::{Backend, Bundles};
+use super::{Document, insecure};
+use crate::bundle::{Backend, Bundles, OVER_DOCUMENTS};
 use crate::finding::Collect;
 use crate::merge::Merged;
 use crate::options::{self, Options, Resolved};
@@ -41,12 +41,17 @@ impl Subject<'_> {
         let collector = self.collector.map_or(&empty, |merged| &merged.value);
         let mut subject = json!({"collector": collector, "lineage": lineage});
         if ours {
+            let mut told = Vec::new();
             for mut problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+                told.push(problem.pointer.clone());
                 if let Some(id) = problem.pointer.strip_prefix("/lineage/").filter(|id| !id.contains('/')) {
                     problem.message += &self.way_to_https(id);
                 }
                 found.push(self.message(&problem, &format!("policy of the {profile} profile")));
             }
+            let source = format!("policy of the {profile} profile");
+            self.insecure(&told, &source, found)?;
+            self.own(&lineage, &source, found)?;
             self.plain_http(&lineage, found, warnings);
         }
         if !policies.is_empty() {
@@ -55,6 +60,51 @@ impl Subject<'_> {
         for policy in policies {
             for problem in policy.schema.problems(&subject) {
                 found.push(self.message(&problem, &format!("policy {}", policy.file)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports what the schemas mark as insecure, but for what was told.
+    fn insecure(&self, told: &[String], source: &str, found: &mut Collect) -> Result<()> {
+        if let Some(merged) = self.collector {
+            for problem in insecure::collector(&merged.value, self.bundles)? {
+                let pointer = format!("/collector{}", problem.pointer);
+                if !told.contains(&pointer) {
+                    found.push(self.message(&Problem { pointer, ..problem }, source));
+                }
+            }
+        }
+        if let Some(merged) = self.openlineage {
+            for Problem { pointer, message } in insecure::openlineage(&merged.value)? {
+                let text = format!("{message} ({source}){}", self.given(merged, &pointer) + &patched(merged, &pointer));
+                found.push(Document { name: "openlineage.yml", merged }.message(&pointer, &text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the policies of the bundles over what was rendered of them, patched.
+    fn own(&self, lineage: &Map<String, Value>, source: &str, found: &mut Collect) -> Result<()> {
+        for (backend, resolved) in self.bundles.backends.iter().zip(&self.options.backends) {
+            let Some(policy) = backend.bundle.schema(&format!("policy/{}{OVER_DOCUMENTS}", self.plan.profile))? else {
+                continue;
+            };
+            let (kind, id) = (backend.selection.kind, &backend.selection.id);
+            let values = backend
+                .bundle
+                .value_keys()
+                .filter_map(|key| Some((key.to_owned(), self.values.value.get(key)?.clone())));
+            let mut subject = json!({"options": resolved.set, "values": values.collect::<Map<_, _>>()});
+            let transport = lineage.get(id).filter(|_| kind == Kind::Lineage).and_then(|one| one.get("transport"));
+            if let Some(transport) = transport {
+                subject["transport"] = transport.clone();
+            }
+            for mut problem in policy.as_policy().problems(&subject) {
+                if !problem.pointer.starts_with("/values") {
+                    problem.pointer = format!("{}{}", pointer::join(&format!("/{}", kind.name()), id), problem.pointer);
+                }
+                found.push(self.message(&problem, source));
             }
         }
         Ok(())
@@ -165,7 +215,7 @@ impl Subject<'_> {
                 None => format!("collector.yaml: {text}"),
             },
             "values" => {
-                let text = text + &self.given(self.values, below);
+                let text = text + &self.given(self.values, below) + &patched(self.values, below);
                 Document { name: "values.yaml", merged: self.values }.message(below, &text)
             }
             "platform" => {
@@ -247,6 +297,15 @@ impl Subject<'_> {
             }
         }
     }
+}
+
+/// The patch that touched something below what a template wrote.
+#[cold]
+#[inline(never)]
+fn patched(merged: &Merged, at: &str) -> String {
+    let origin = merged.origin(at);
+    let last = merged.patches(at).last().filter(|patch| origin.as_deref() != Some(patch));
+    last.map_or_else(String::new, |patch| format!("; {patch} changes it"))
 }
 
 /// Calls `visit` with every string below a value and its pointer.

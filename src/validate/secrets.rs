@@ -109,6 +109,37 @@ impl<'a> Secrets<'a> {
         }
     }
 
+    /// Reports literals for variables of containers that a Secret gives: by a patch of the values.
+    pub(super) fn variables(&self, document: &Document<'_>, found: &mut Collect) {
+        if !document.merged.is_patched() {
+            return;
+        }
+        let mut bound = Vec::new();
+        for layer in document.merged.layers() {
+            containers(&layer.doc.to_value(), "", &mut |_, name, entry| {
+                if entry.pointer("/valueFrom/secretKeyRef").is_some() {
+                    bound.push(name.to_owned());
+                }
+            });
+        }
+        containers(&document.merged.value, "", &mut |at, name, entry| {
+            let literal = match entry.get("value") {
+                // Kubernetes expands `$(NAME)`; Helm expands what stands in braces.
+                Some(Value::String(text)) => !text.is_empty() && !text.contains("$(") && !text.contains("{{"),
+                Some(Value::Number(_)) => true,
+                _ => false,
+            };
+            let secret =
+                || bound.iter().any(|one| one == name) || self.secret_of(&format!("${{env:{name}}}")).is_some();
+            if literal && secret() {
+                let text = format!(
+                    "a secret stands here as a literal, and `{name}` is bound to one; leave the `secretKeyRef` in its place"
+                );
+                found.push(document.discreet(&pointer::join(at, "value"), &text));
+            }
+        });
+    }
+
     /// What to tell of a literal: which variable belongs there, where a template says so.
     #[cold]
     #[inline(never)]
@@ -148,5 +179,26 @@ impl<'a> Secrets<'a> {
                 }
             }
         }
+    }
+}
+
+/// Calls `visit` with every variable of a container below some values: its pointer, its name, and the entry.
+#[cold]
+#[inline(never)]
+fn containers(value: &Value, at: &str, visit: &mut dyn FnMut(&str, &str, &Value)) {
+    match value {
+        Value::Object(map) => {
+            if let Some(name) = map.get("name").and_then(Value::as_str)
+                && (map.contains_key("value") || map.contains_key("valueFrom"))
+            {
+                visit(at, name, value);
+            }
+            map.iter().for_each(|(key, item)| containers(item, &pointer::join(at, key), visit));
+        }
+        Value::Array(items) => {
+            let all = items.iter().enumerate();
+            all.for_each(|(index, item)| containers(item, &pointer::join(at, &index.to_string()), visit));
+        }
+        _ => {}
     }
 }

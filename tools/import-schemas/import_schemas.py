@@ -27,9 +27,14 @@ URL = f"https?://([!$-.0-;=A-~]*@)?{HOST}(:[0-9]*)?([/?#]{ESCAPED})?"
 
 # What Go's time.ParseDuration reads; a bare integer is taken as nanoseconds.
 HELPERS = {
-    "url": {"pattern": f"^{URL}$", "x-message": "must be a URL with a host, such as https://example.com:4318/path"},
+    "url": {
+        "pattern": f"^{URL}$",
+        "x-insecure": ["http:*"],
+        "x-message": "must be a URL with a host, such as https://example.com:4318/path",
+    },
     "url_or_empty": {
         "pattern": f"^(|{URL})$",
+        "x-insecure": ["http:*"],
         "x-message": "must be a URL with a host, such as https://example.com:4318/path",
     },
     "duration": {"type": ["string", "integer"], "pattern": f"^[+-]?{UNSIGNED}$"},

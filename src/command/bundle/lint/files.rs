@@ -22,7 +22,9 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
         let parts: Vec<&str> = file.split('/').collect();
         let read = match parts.as_slice() {
             [one] => known.contains(one) || FOR_PEOPLE.contains(one),
-            ["policy", profile] => profile.strip_suffix(".json").is_some_and(|profile| PROFILES.contains(&profile)),
+            ["policy", profile] => profile
+                .strip_suffix(".json")
+                .is_some_and(|name| PROFILES.contains(&name.strip_suffix(".documents").unwrap_or(name))),
             ["schemas", "charts", chart] => {
                 chart.strip_suffix(".json").is_some_and(|chart| subject.bundle.meta.charts.get(chart).is_some())
             }
@@ -41,7 +43,7 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
             };
             let meant = did_you_mean(file, known.into_iter().chain(["policy/production.json", "README.md"]));
             let list = format!(
-                "; a bundle's files are {}, policy/<profile>.json, \
+                "; a bundle's files are {}, policy/<profile>.json, policy/<profile>.documents.json, \
                  schemas/<section>/<type>.json and schemas/charts/<chart>.json",
                 backticked(known)
             );
