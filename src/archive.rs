@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::bundle::{Files, Limits};
-use crate::digest;
 use crate::select::Kind;
+use crate::{digest, file};
 
 /// The largest archive that is read.
-pub const MAX_BYTES: u64 = 32 << 20;
+pub const MAX_BYTES: usize = 32 << 20;
 
 /// The bundles in an archive. A link, a path that leads out of its folder, or a bundle over the limits is an error.
 pub fn read(path: &Path) -> Result<BTreeMap<(Kind, String), Files>> {
@@ -27,12 +27,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<(Kind, String), Files>> {
 
 /// The bytes of an archive; one over the limit is an error. `flag` is the option that names it, and begins each message.
 pub fn load(flag: &str, path: &Path) -> Result<Vec<u8>> {
-    let shown = path.display();
-    let size = path.metadata().with_context(|| format!("{flag}{shown}: cannot be read"))?.len();
-    if size > MAX_BYTES {
-        bail!("{flag}{shown}: the archive has {size} bytes; the limit is {MAX_BYTES}");
-    }
-    std::fs::read(path).with_context(|| format!("{flag}{shown}: cannot be read"))
+    file::read(path, MAX_BYTES, &format!("{flag}{}", path.display()))
 }
 
 /// The bundles in the bytes of an archive, which messages call `shown`.

@@ -91,6 +91,8 @@ pub struct Variable {
     /// Headers that carry it, whatever their names say.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// What its value must look like, for who reads it: a regular expression, which `check` compares.
+    pub pattern: Option<String>,
     /// What the variable holds.
     pub about: String,
 }

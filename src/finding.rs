@@ -1,5 +1,6 @@
 //! What a stage found wrong: all of it, not only the first.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The findings of one stage, at least one, each a message that a person can act on.
@@ -103,6 +104,27 @@ pub fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// A message as a terminal may show it: control characters and those that turn the direction of text are written out, and a
+/// line after the first is indented, so that it cannot pass for another message.
+#[must_use]
+pub fn shown(message: &str) -> Cow<'_, str> {
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let odd = |c: char| (c.is_control() && c != '\t') || turns(c);
+    if !message.contains(odd) {
+        return Cow::Borrowed(message);
+    }
+    let mut text = String::with_capacity(message.len() + 16);
+    for c in message.chars() {
+        match c {
+            '\n' => text.push_str("\n    "),
+            c if odd(c) => text.extend(c.escape_unicode()),
+            c => text.push(c),
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// A list as people read it: `` `a`, `b` ``.

@@ -13,6 +13,7 @@ pub mod command;
 pub mod describe;
 mod digest;
 pub mod embedded;
+mod file;
 pub mod finding;
 pub mod given;
 pub mod golden;

@@ -6,13 +6,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::bundle::Backend;
 use crate::cli::Request;
 use crate::finding::Collect;
-use crate::yaml;
+use crate::{file, yaml};
 
 /// The file's name where no flag gives another.
 pub const FILE: &str = "bundles.lock";
@@ -25,8 +25,10 @@ pub fn verify(backends: &[Backend], request: &Request) -> Result<()> {
     }
     let Some(path) = path(request) else { return Ok(()) };
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("{file}: the lock cannot be read; `floe-render bundle lock` writes one"))?;
+    if !path.exists() {
+        bail!("{file}: there is no such lock; `floe-render bundle lock` writes one");
+    }
+    let text = file::text(&path, yaml::MAX_BYTES, &file)?;
     let root = yaml::read(&text, &file)?;
     let mut found = Collect::default();
     for backend in foreign {

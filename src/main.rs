@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 
 use floe_render::cli::{Invocation, Render};
-use floe_render::finding::Findings;
+use floe_render::finding::{Findings, shown};
 use floe_render::umbrella::Chart;
 use floe_render::{command, run, write};
 
@@ -40,18 +40,19 @@ fn render(request: &Render) -> anyhow::Result<i32> {
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        tell(&format!("warning: {warning}"));
+        tell(&format!("warning: {}", shown(warning)));
     }
 }
 
 /// All findings of the stage that failed, or the chain of one error.
 fn explain(error: &anyhow::Error) -> String {
     match error.downcast_ref::<Findings>().map(Findings::messages) {
-        Some([one]) => format!("error: {one}"),
+        Some([one]) => format!("error: {}", shown(one)),
         Some(several) => {
+            let several: Vec<_> = several.iter().map(|one| shown(one)).collect();
             format!("error: {} things are wrong\n  - {}", several.len(), several.join("\n  - "))
         }
-        None => format!("error: {error:#}"),
+        None => format!("error: {}", shown(&format!("{error:#}"))),
     }
 }
 

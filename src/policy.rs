@@ -3,15 +3,14 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
 
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::schema::Schema;
-use crate::{embedded, json, keywords, yaml};
+use crate::{embedded, file, json, keywords, yaml};
 
 /// The parts of what a policy judges.
 pub const SUBJECT: [&str; 8] =
@@ -83,16 +82,10 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
 
 fn one(path: &Path) -> Result<Policy> {
     let file = path.display().to_string();
-    let mut bytes = Vec::new();
     if !path.is_file() {
         bail!("{file}: is no plain file; put the policy itself there");
     }
-    let limit = yaml::MAX_BYTES as u64;
-    let opened = fs::File::open(path).with_context(|| format!("{file}: cannot be read"))?;
-    opened.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("{file}: cannot be read"))?;
-    if bytes.len() > yaml::MAX_BYTES {
-        bail!("{file}: the policy has more than {limit} bytes; split the rules between folders");
-    }
+    let bytes = file::read(path, yaml::MAX_BYTES, &file)?;
     let text = json::read(&bytes).map_err(|error| {
         anyhow!("{file}:{}:{}: {}; a policy is a JSON Schema", error.line(), error.column(), json::reason(&error))
     })?;

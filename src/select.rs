@@ -14,7 +14,7 @@ use crate::schema::Late;
 use crate::set::{Assignment, Flag};
 use crate::target::Target;
 use crate::yaml::{self, Doubt, Key, Node};
-use crate::{embedded, pointer, reference, set};
+use crate::{embedded, file, pointer, reference, set};
 
 /// The two kinds of backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -262,13 +262,7 @@ struct Manifest {
 
 fn read_manifest(path: &Path) -> Result<Manifest> {
     let file = path.display().to_string();
-    let size = std::fs::metadata(path).with_context(|| format!("{file}: cannot be read"))?.len();
-    if size > yaml::MAX_BYTES as u64 {
-        bail!("{file}: the file has {size} bytes; the limit is {}", yaml::MAX_BYTES);
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("{file}: cannot be read"))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| anyhow::anyhow!("{file}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
+    let text = file::text(path, yaml::MAX_BYTES, &file)?;
     let root = yaml::read(&text, &file)?;
     let mut found = Collect::default();
     if root.entries().is_empty() && root.to_value() != Value::Object(Map::new()) {

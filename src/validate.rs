@@ -96,6 +96,7 @@ pub fn validate(
             .filter_map(|(name, merged)| Some(Document { name, merged: merged? }))
             .collect();
     // Suggestions need the names of all keys, which only a second look at documents that are wrong has to know.
+    let asked = policy::Subject { bundles, options, plan, collector, openlineage, values };
     let mut first = Collect::default();
     let secrets = Secrets::new(bundles, rendered);
     let schema = schemas(&documents, bundles, charts, &secrets, false, &mut first, &mut warnings)?;
@@ -113,13 +114,12 @@ pub fn validate(
     }
     if let Some(collector) = documents.iter().find(|document| document.name == "collector.yaml") {
         references(collector, &mut found)?;
-        target::check(collector, bundles, plan.target, &mut found)?;
+        target::check(collector, bundles, plan.target, &|at| asked.given(collector.merged, at), &mut found)?;
         supported_signals(bundles, rendered, &mut found);
     }
     // A policy speaks of documents that are right otherwise.
     if found.is_empty() {
-        let subject = policy::Subject { bundles, options, plan, collector, openlineage, values };
-        subject.check(policies, &mut found, &mut warnings)?;
+        asked.check(policies, &mut found, &mut warnings)?;
     }
     found.finish(Checked { warnings, schema })
 }

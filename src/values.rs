@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::bind::Bound;
-use crate::bundle::{Bundle, Bundles};
+use crate::bundle::{Backend, Bundle, Bundles};
 use crate::embedded;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::merge::{self, Merged};
@@ -47,6 +47,7 @@ pub fn values(
             layers.push(fragment.clone());
         }
     }
+    deployed_twice(bundles, rendered, &mut found);
     found.finish(())?;
 
     let schema = embedded::tree("values")?;
@@ -64,6 +65,32 @@ pub fn values(
         );
     }
     Ok(Values { all, bundles: own.value })
+}
+
+/// A release has each chart once: a bundle that is selected twice can deploy it for one of the two, and what the other sends
+/// would arrive there a second time.
+fn deployed_twice(bundles: &Bundles, rendered: &[Rendered], found: &mut Collect) {
+    let deploys = |one: &Rendered, key: &str| {
+        let chart = one.values.as_ref().and_then(|values| values.doc.get(key));
+        chart.is_some_and(|chart| chart.get("enabled").is_none_or(|enabled| enabled.to_value() != Value::Bool(false)))
+    };
+    let all: Vec<_> = bundles.backends.iter().zip(rendered).collect();
+    for (index, (backend, one)) in all.iter().enumerate() {
+        let is_same = |other: &Backend| {
+            other.selection.kind == backend.selection.kind && other.selection.bundle == backend.selection.bundle
+        };
+        for key in backend.bundle.value_keys().filter(|key| deploys(one, key)) {
+            if let Some((first, _)) = all[..index].iter().find(|(other, one)| is_same(other) && deploys(one, key)) {
+                found.push(format!(
+                    "{}: {} and {} both deploy the chart `{key}`, which a release has once; everything would be sent there \
+                     twice. Leave one out, or give it the address of a server elsewhere",
+                    backend.selection.place,
+                    first.label(),
+                    backend.label()
+                ));
+            }
+        }
+    }
 }
 
 fn platform(renderer: &Renderer, bundles: &Bundles, options: &Options, plan: &Plan, bound: &Bound) -> Result<Fragment> {

@@ -844,3 +844,22 @@ fn secrets_are_in_no_output() {
     }
     assert!(echo.received().contains(KEY) && refusing.received().contains(KEY), "it was sent");
 }
+
+#[test]
+fn a_credential_of_another_form_than_its_pattern_is_refused() {
+    let receiver = "render.collector.receiver";
+    let more = format!("{receiver}.auth.secret_name=a,{receiver}.tls.secret_name=b,{receiver}.tls.ca_secret_name=c");
+    for (kind, name, value, fits) in [
+        ("bearer", "FLOE_COLLECTOR_TOKEN", "a b,c=%", false),
+        ("bearer", "FLOE_COLLECTOR_TOKEN", "aB0-._~", true),
+        ("basic", "FLOE_COLLECTOR_BASIC", "user:password", false),
+        ("basic", "FLOE_COLLECTOR_BASIC", "Zmxv", true),
+        ("basic", "FLOE_COLLECTOR_BASIC", "dXNlcjpwYXNzd29yZA==", true),
+    ] {
+        let set = format!("{receiver}.auth.type={kind},{more}");
+        let run = check(&["--telemetry", "console", "--offline", "--format", "json", "--set", &set], &[(name, value)]);
+        let told = run.stdout.contains("holds something else: it must match");
+        assert_eq!(told, !fits, "{name}={value}: {}", run.stdout);
+        assert!(!run.stdout.contains("a b,c"), "the value is told: {}", run.stdout);
+    }
+}

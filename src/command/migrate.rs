@@ -9,8 +9,8 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::select::{Kind, LEGACY, legacy_pair};
-use crate::write;
 use crate::yaml::{self, Node};
+use crate::{file, write};
 
 /// Rewrites the deprecated `plugins.observability` of a manifest as its two successors, comments kept
 #[derive(Clone, Debug, Args)]
@@ -29,7 +29,7 @@ pub struct Migrate {
 impl Migrate {
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
         let shown = self.manifest.display().to_string();
-        let text = fs::read_to_string(&self.manifest).with_context(|| format!("{shown}: cannot be read"))?;
+        let text = file::text(&self.manifest, yaml::MAX_BYTES, &shown)?;
         let migrated = migrated(&text, &shown)?;
         let new = migrated.as_deref().unwrap_or(&text);
         match (&migrated, self.in_place) {

@@ -21,6 +21,7 @@ use anyhow::Result;
 
 use crate::Outcome;
 use crate::cli::Command;
+use crate::finding::shown;
 
 /// Runs a subcommand; what it prints goes to `out`, what a user should know to `err`. Returns the exit code.
 pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
@@ -41,6 +42,6 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> Res
 /// Tells the warnings of a run. A closed stderr is no reason to fail.
 fn warn(outcome: &Outcome, err: &mut impl Write) {
     for warning in &outcome.warnings {
-        let _ = writeln!(err, "warning: {warning}");
+        let _ = writeln!(err, "warning: {}", shown(warning));
     }
 }

@@ -239,7 +239,7 @@ impl Subject<'_> {
     /// The options that a user gave and that the template's line depends on.
     #[cold]
     #[inline(never)]
-    fn given(&self, merged: &Merged, at: &str) -> String {
+    pub(super) fn given(&self, merged: &Merged, at: &str) -> String {
         if merged.patches(at).next().is_some() {
             return String::new();
         }

@@ -10,12 +10,18 @@ use crate::target::{SECTIONS, Target};
 use crate::{embedded, pointer, schema};
 
 /// Reports what the target does not have: by our table, and by the `x-since` of schemas that bundles bring.
-pub(super) fn check(document: &Document<'_>, bundles: &Bundles, target: Target, found: &mut Collect) -> Result<()> {
+pub(super) fn check(
+    document: &Document<'_>,
+    bundles: &Bundles,
+    target: Target,
+    given: &dyn Fn(&str) -> String,
+    found: &mut Collect,
+) -> Result<()> {
     if target.is_newest() {
         return Ok(());
     }
     let config = &document.merged.value;
-    target.missing(config, &mut |at, text| found.push(document.message(at, &text)));
+    target.missing(config, &mut |at, text| found.push(document.message(at, &(text + &given(at)))));
     for section in SECTIONS {
         for (id, body) in config.get(section).and_then(Value::as_object).into_iter().flat_map(Map::iter) {
             let kind = id.split('/').next().unwrap_or(id);

@@ -1,13 +1,16 @@
 //! The variables and mounted files that a selection needs: whether they are there, and whether each consumer will read
 //! from them what was meant.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Entry, Stage};
 use super::environment::{Environment, State};
 use super::plan::{Act, Step};
 use crate::bind::SecretUse;
 use crate::reference::{self, Part};
+use crate::schema::{Late, Schema};
 use crate::select::{Kind, Plan};
 use crate::{Stages, pointer};
 
@@ -20,6 +23,7 @@ pub(super) struct Variable {
     pub(super) name: String,
     backend: String,
     about: Option<String>,
+    pattern: Option<String>,
     /// The flag that gives the value itself, for what is no secret.
     pub(super) flag: Option<String>,
     pub(super) secret: String,
@@ -42,6 +46,13 @@ impl Variable {
         } else {
             None
         }
+    }
+
+    /// Whether a value is of the form that its reader takes.
+    fn fits(&self, value: &str) -> bool {
+        let Some(pattern) = &self.pattern else { return true };
+        let schema = Schema::compile(Cow::Owned(json!({"pattern": pattern})), &self.name);
+        schema.is_ok_and(|schema| schema.with_late(Late::Never).problems(&value.into()).is_empty())
     }
 
     /// Where the value stands in the cluster.
@@ -79,6 +90,7 @@ pub(super) fn declared(made: &Stages) -> Vec<Variable> {
                 name: backend.variable(name),
                 backend: backend.label(),
                 about: Some(variable.about.clone()),
+                pattern: variable.pattern.clone(),
                 flag: variable.option.as_ref().map(|option| format!("--set {}.{option}=…", at())),
                 secret: selection.secret.name.clone(),
                 key: backend.secret_key(name, variable).to_owned(),
@@ -91,6 +103,7 @@ pub(super) fn declared(made: &Stages) -> Vec<Variable> {
             name: one.variable.clone(),
             backend: "render.variables".to_owned(),
             about: None,
+            pattern: None,
             flag: None,
             secret: one.name.clone(),
             key: one.key.clone(),
@@ -102,6 +115,7 @@ pub(super) fn declared(made: &Stages) -> Vec<Variable> {
             name: name.to_owned(),
             backend: PLATFORM.to_owned(),
             about: Some(variable.about.clone()),
+            pattern: variable.pattern.clone(),
             flag: None,
             secret: String::new(),
             key: variable.key.clone(),
@@ -174,13 +188,22 @@ fn answer(made: &Stages, variable: &Variable, environment: &Environment) -> Answ
             };
             Answer::credential(Stage::Environment, format!("`{}`{about} {why}; {again}", variable.name))
         }
-        State::Set(_) => match mangled(made, &variable.name, environment) {
+        State::Set(value) => match mangled(made, &variable.name, environment) {
             Some(entry) => Answer::credential(
                 Stage::Environment,
                 format!(
                     "`{}`{about} holds a `\"` or a `\\`: the OpenLineage client takes the variable `{entry}` for JSON and would \
                      read another value than this; use a value without them, in {} too",
                     variable.name,
+                    variable.place()
+                ),
+            ),
+            None if !variable.fits(value) => Answer::credential(
+                Stage::Environment,
+                format!(
+                    "`{}`{about} holds something else: it must match `{}`; write {} anew",
+                    variable.name,
+                    variable.pattern.as_deref().unwrap_or_default(),
                     variable.place()
                 ),
             ),
