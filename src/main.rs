@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 
 use floe_render::cli::{Invocation, Render};
 use floe_render::finding::{Findings, shown};
-use floe_render::umbrella::Chart;
+use floe_render::umbrella::{self, Chart};
 use floe_render::{command, run, write};
 
 fn main() {
@@ -26,6 +26,9 @@ fn render(request: &Render) -> anyhow::Result<i32> {
     // What the stages gave goes with the process.
     let outcome = ManuallyDrop::new(run(&request.request)?);
     warn(&outcome.warnings);
+    if !request.chart && request.show_only.as_deref().is_none_or(|name| name == write::VALUES) {
+        warn(&umbrella::lacking(&outcome.stages)?);
+    }
     match &request.output_dir {
         Some(dir) if request.chart => {
             let chart = Chart::new(&outcome.stages);

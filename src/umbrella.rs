@@ -189,6 +189,32 @@ impl<'a> Chart<'a> {
     }
 }
 
+/// What a user should know whose values go to the umbrella in this repository as it stands: which of the charts that a
+/// bundle brings it lacks.
+pub fn lacking(stages: &Stages) -> Result<Vec<String>> {
+    // The built-in bundles' charts are in it: a test compares them.
+    if stages.bundles.backends.iter().all(|one| one.bundle.is_built_in() || one.bundle.meta.charts.0.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let manifest = own("Chart.yaml")?;
+    let there: Vec<&Value> = manifest.get("dependencies").and_then(Value::as_array).into_iter().flatten().collect();
+    let chart = Chart::new(stages);
+    let lacks = chart.dependencies().filter(|one| {
+        let entry = one.entry();
+        !there.iter().any(|other| ["name", "alias", "version"].iter().all(|key| other.get(key) == entry.get(*key)))
+    });
+    let warnings = lacks.map(|one| {
+        format!(
+            "values.yaml: `{}`: {} does not have the chart {} {}; `--chart -o DIR` writes an umbrella that has it",
+            one.key,
+            UMBRELLA.trim_end_matches('/'),
+            one.name,
+            one.version
+        )
+    });
+    Ok(warnings.collect())
+}
+
 fn find_nulls(value: &Value, at: &mut String, nulls: &mut Vec<String>) {
     match value {
         Value::Null => nulls.push(pointer::dotted(at)),

@@ -56,14 +56,18 @@ fn every_built_in_bundle_is_shown_with_its_connections() {
 #[test]
 fn a_new_bundle_renders_and_passes_lint_test_and_matrix() {
     let dir = tempfile::tempdir().unwrap();
-    for kind in ["telemetry", "lineage"] {
-        succeed(dir.path(), &["bundle", "new", kind, "my-corp", "ours"]);
+    for (kind, hosting) in ["telemetry", "lineage"].into_iter().flat_map(|kind| [(kind, "saas"), (kind, "self-hosted")])
+    {
         let folder = format!("ours/{kind}/my-corp");
+        let _ = std::fs::remove_dir_all(dir.path().join(&folder));
+        succeed(dir.path(), &["bundle", "new", kind, "my-corp", "ours", "--hosting", hosting]);
+        let readme = std::fs::read_to_string(dir.path().join(&folder).join("README.md")).unwrap();
+        assert!(readme.contains(&format!("    floe-render --bundles ours --{kind} my-corp")), "{readme}");
         succeed(dir.path(), &["bundle", "lint", &folder]);
         let report = succeed(dir.path(), &["bundle", "test", &folder, "--matrix"]);
         assert!(report.contains("ok      default") && report.contains("ok      with "), "{report}");
         let rendered = succeed(dir.path(), &["--bundles", "ours", &format!("--{kind}"), "my-corp"]);
-        assert!(rendered.contains("MY_CORP_") && !rendered.to_lowercase().contains("acme"), "{rendered}");
+        assert!(rendered.contains("my-corp") && !rendered.to_lowercase().contains("acme"), "{rendered}");
         let again = run(dir.path(), &["bundle", "new", kind, "my-corp", "ours"]);
         assert_eq!(again.status.code(), Some(1));
     }
@@ -235,17 +239,18 @@ fn shown(document: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_example_bundle_is_the_one_that_its_document_writes() {
-    let files = shown("docs/writing-a-bundle.md");
-    assert!(files.len() >= 8, "{files:?}");
-    for (path, text) in files {
+fn the_example_bundles_are_those_that_their_documents_write() {
+    let documents = ["docs/writing-a-bundle.md", "docs/bundle-with-a-chart.md"].map(shown);
+    assert!(documents.iter().all(|files| files.len() >= 8), "{documents:?}");
+    for (path, text) in documents.into_iter().flatten() {
         let there = root().join(path.replace("ours/", "docs/examples/bundles/"));
         let written = std::fs::read_to_string(&there).unwrap_or_else(|error| panic!("{}: {error}", there.display()));
         assert_eq!(written, text, "{}", there.display());
     }
-    let folder = "docs/examples/bundles/telemetry/axiom";
-    succeed(root(), &["bundle", "lint", folder]);
-    succeed(root(), &["bundle", "test", folder, "--matrix"]);
+    for folder in ["docs/examples/bundles/telemetry/axiom", "docs/examples/bundles/lineage/ledger"] {
+        succeed(root(), &["bundle", "lint", folder]);
+        succeed(root(), &["bundle", "test", folder, "--matrix"]);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ const RUN_ELSEWHERE: [(&str, &str); 11] = [
     ("helm dependency update charts/floe-observability", "conformance/helm/run"),
     ("helm dependency update obs", "conformance/helm/run"),
     (
-        "helm template obs charts/floe-observability --namespace floe -f rendered/values.yaml",
+        "helm template obs charts/floe-observability --namespace floe -f rendered/values.yaml --skip-tests",
         "conformance/helm/run, for every golden case",
     ),
     ("helm upgrade --install obs obs --namespace floe --create-namespace", "conformance/helm/apiserver"),
@@ -174,8 +174,8 @@ fn examples(text: &str) -> Vec<Example> {
                 None => fence = Some((language.to_owned(), String::new())),
                 Some((info, body)) => {
                     let first = body.lines().next().and_then(|line| line.strip_prefix("# "));
-                    let first = info.split_once(" title=").map(|(_, path)| path).or(first);
-                    if let Some(path) = first.filter(|path| path.contains('.') && !path.contains(' ')) {
+                    let first = first.filter(|path| path.contains('.') && !path.contains(' '));
+                    if let Some(path) = info.split_once(" title=").map(|(_, path)| path).or(first) {
                         files.insert(path.to_owned(), body.clone());
                     }
                 }

@@ -15,7 +15,8 @@ use crate::{embedded, write};
 /// Writes the skeleton of a bundle, which renders, passes `bundle lint` and its own test
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  floe-render bundle new telemetry acme\n  floe-render bundle new lineage acme ours\n\n\
+    after_help = "Examples:\n  floe-render bundle new telemetry acme\n  floe-render bundle new lineage acme ours\n  \
+        floe-render bundle new lineage acme ours --hosting self-hosted\n\n\
         Then: floe-render bundle lint DIR/KIND/NAME"
 )]
 pub(super) struct New {
@@ -29,6 +30,18 @@ pub(super) struct New {
     /// Folder of your bundles
     #[arg(value_name = "DIR", default_value = "bundles")]
     dir: PathBuf,
+
+    /// Where the backend runs: at its vendor, or where its chart deploys it too
+    #[arg(long, value_enum, default_value_t)]
+    hosting: Hosting,
+}
+
+/// Where a backend runs, as `bundle.yaml` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Hosting {
+    #[default]
+    Saas,
+    SelfHosted,
 }
 
 /// The kinds, as a user names them.
@@ -58,9 +71,11 @@ impl New {
         if folder.exists() {
             bail!("{shown}: exists already; choose another name, or change what is there");
         }
-        let prefix = format!("templates/skeleton/{kind}/");
+        let hosting = if self.hosting == Hosting::SelfHosted { "-self-hosted" } else { "" };
+        let prefix = format!("templates/skeleton/{kind}{hosting}/");
         for (path, bytes) in embedded::below(&prefix) {
-            let target = folder.join(&path[prefix.len()..]);
+            // The schema of its chart is called like the chart.
+            let target = folder.join(self.filled(&path[prefix.len()..]));
             let parent = target.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).with_context(|| format!("{}: cannot be created", parent.display()))?;
             let text = self.filled(&String::from_utf8_lossy(bytes));
@@ -91,6 +106,9 @@ impl New {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        text.replace(&PLACEHOLDER.to_uppercase(), &variable).replace("Acme", &title).replace(PLACEHOLDER, &self.name)
+        text.replace("--bundles bundles", &format!("--bundles {}", self.dir.display()))
+            .replace(&PLACEHOLDER.to_uppercase(), &variable)
+            .replace("Acme", &title)
+            .replace(PLACEHOLDER, &self.name)
     }
 }
