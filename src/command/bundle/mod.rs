@@ -38,7 +38,7 @@ impl Bundle {
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
         match &self.command {
             Command::New(new) => new.run(out),
-            Command::Lint(lint) => lint.run(out),
+            Command::Lint(lint) => lint.run(out, err),
             Command::Test(test) => test.run(out),
             Command::Pack(pack) => pack.run(out),
             Command::Lock(lock) => lock.run(out),

@@ -1,6 +1,6 @@
 //! The files of a bundle: that each is read by something, and that people find theirs.
 
-use super::{Linted, TEMPLATE};
+use super::{Linted, README, TEMPLATE, readme};
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::select::Kind;
 
@@ -50,7 +50,7 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
             found.push(format!("{folder}/{file}: {what}{}", if meant.is_empty() { list } else { meant }));
         }
     }
-    match subject.bundle.text("README.md") {
+    match subject.bundle.text(README) {
         Ok(None) => found.push(format!(
             "{folder}: there is no README.md; write what a user must have, the options, one example and the sources"
         )),
@@ -59,7 +59,7 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
             README_LINES + 1,
             text.lines().count()
         )),
-        Ok(Some(_)) => {}
+        Ok(Some(text)) => readme::check(subject, text, found),
         Err(error) => found.push(error.to_string()),
     }
 }

@@ -4,8 +4,10 @@ mod files;
 mod options;
 mod patterns;
 mod reach;
+mod readme;
 mod samples;
 mod templates;
+mod twice;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,7 +33,7 @@ pub(super) struct Lint {
 }
 
 impl Lint {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
         let own = Own::at(&self.folder)?;
         let bundle = own.library.get(own.kind, &own.name)?;
         let subject = Linted::new(own.kind, &own.name, &bundle)?;
@@ -47,11 +49,15 @@ impl Lint {
         }
         files::check(&subject, &mut found);
         options::check(&subject, &mut found);
+        let mut warnings = Vec::new();
         // What no template can render need not be told of each rendering again.
         let rendered = match found.ok(templates::check(&subject)) {
-            Some(()) => samples::check(&subject, &own.library, &self.folder.join(CASES), &mut found),
+            Some(()) => samples::check(&subject, &own.library, &self.folder.join(CASES), &mut found, &mut warnings),
             None => 0,
         };
+        for warning in warnings {
+            writeln!(err, "warning: {warning}")?;
+        }
         found.finish(())?;
         let text = format!(
             "{}: {} {} is in order; it renders with its defaults and {} of its examples\n",
@@ -76,6 +82,8 @@ struct Linted<'a> {
     templates: Vec<(&'a str, &'a str)>,
 }
 
+/// The file for whoever selects the backend.
+const README: &str = "README.md";
 /// How the files of templates end.
 const TEMPLATE: &str = ".yaml.j2";
 

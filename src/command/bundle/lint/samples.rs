@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Linted;
 use super::files::PROFILES;
 use super::reach::{Reach, Setting};
+use super::twice;
 use crate::bundle::{self, CASES, Library};
 use crate::command::sample::{Sample, Subject, candidates};
 use crate::describe::{self, OptionFacts, plain};
@@ -17,7 +18,14 @@ use crate::golden;
 use crate::select::Kind;
 
 /// Renders every sample; gives how many. `cases` is the folder of the bundle's own golden cases.
-pub(super) fn check(linted: &Linted<'_>, library: &Library, cases: &Path, found: &mut Collect) -> usize {
+/// What a render would warn of that is not checked goes to `warnings`.
+pub(super) fn check(
+    linted: &Linted<'_>,
+    library: &Library,
+    cases: &Path,
+    found: &mut Collect,
+    warnings: &mut Vec<String>,
+) -> usize {
     let subject = Subject { library, kind: linted.kind, name: linted.name };
     let samples = subject.all(&linted.options, &mut |name, value, reason| {
         let last = name.rsplit('.').next().unwrap_or_default();
@@ -32,6 +40,7 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, cases: &Path, found:
     let mut signals = BTreeSet::new();
     let mut failed = false;
     let mut reach = Reach::new(linted);
+    let mut tried = Vec::new();
     for sample in &samples {
         let outcome = match crate::run_with(library, &subject.request(sample, "development")) {
             Ok(outcome) => outcome,
@@ -51,6 +60,16 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, cases: &Path, found:
                 continue;
             }
         };
+        for warning in &outcome.stages.checked.warnings {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        let on = |key: &str| {
+            let own = outcome.stages.values.bundles.get(key);
+            own.is_some_and(|own| own.get("enabled") != Some(&Value::Bool(false)))
+        };
+        tried.push((sample.clone(), linted.bundle.value_keys().any(on)));
         for rendered in &outcome.stages.rendered {
             reach.mark(rendered, &Setting { sample: sample.clone(), platform: false });
             let keys =
@@ -73,6 +92,7 @@ pub(super) fn check(linted: &Linted<'_>, library: &Library, cases: &Path, found:
         }
     }
     branches(linted, &subject, &plain, &mut reach, found);
+    twice::check(linted, &subject, &tried, found);
     let meta = &linted.bundle.meta;
     for (name, chart) in meta.charts.iter() {
         let key = chart.alias.as_deref().unwrap_or(name);
