@@ -32,6 +32,9 @@ pub struct Suite {
     pub flags: Vec<String>,
     /// Whether to write what was given in place of comparing it.
     pub update: bool,
+    /// Whether the digests of bundles and the program's version are left out of what is compared and written. A case of a
+    /// bundle is about what it renders: with them a word in its README would change every case, and those of others.
+    pub masked: bool,
 }
 
 /// How a case ended.
@@ -94,7 +97,10 @@ impl Suite {
     /// Runs one case and compares, or writes what it gave.
     fn case(&self, case: &Path, name: &str) -> Result<(), String> {
         let failed = |what: &str, error: std::io::Error| format!("{name}: {what}: {error}");
-        let given = self.given(case, name)?;
+        let mut given = self.given(case, name)?;
+        if self.masked {
+            mask(&mut given);
+        }
         let folder = case.join("expected");
         if self.update {
             if folder.is_dir() {
@@ -110,8 +116,14 @@ impl Suite {
             }
             return Ok(());
         }
-        let expected =
+        let mut expected =
             if folder.is_dir() { read(&folder).map_err(|error| failed("expected", error))? } else { Files::new() };
+        if expected.is_empty() && !given.is_empty() {
+            return Err(format!("{name}: there is nothing in expected/ yet; update it, and read what that writes"));
+        }
+        if self.masked {
+            mask(&mut expected);
+        }
         compare(name, &expected, &given)
     }
 
@@ -121,11 +133,16 @@ impl Suite {
         let out = tempfile::tempdir().map_err(|error| format!("{name}: {error}"))?;
         let dir = out.path().join("out");
         let commands: Vec<Vec<String>> = lines(&text).iter().map(|line| words(line)).collect();
+        if commands.is_empty() {
+            return Err(format!(
+                "{name}: cmd: there is no command in it; write one, such as `floe-render --telemetry NAME`"
+            ));
+        }
         let mut given = Files::new();
         let mut wrote = false;
         for (index, words) in commands.iter().enumerate() {
             if words.first().map(String::as_str) != Some("floe-render") {
-                return Err(format!("{name}: cmd: a command begins with floe-render"));
+                return Err(format!("{name}: cmd: command {}: a command begins with floe-render", index + 1));
             }
             let last = index + 1 == commands.len();
             let code =
@@ -177,7 +194,7 @@ impl Suite {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&shown, "{out}");
         let (stdout, stderr) = (text(&result.stdout), text(&result.stderr));
         if result.status.code() != Some(code) {
-            return Err(format!("{name}: exit code {:?} instead of {code}; stderr:\n{stderr}", result.status.code()));
+            return Err(ended(name, result.status.code(), code, &stdout, &stderr));
         }
         let mut given = Files::new();
         if (printed && code == 0 && !own) || !stdout.is_empty() {
@@ -190,12 +207,52 @@ impl Suite {
     }
 }
 
+/// What to say of a command that ended otherwise than the name of its case says.
+fn ended(name: &str, given: Option<i32>, wanted: i32, stdout: &str, stderr: &str) -> String {
+    let ended = given.map_or_else(|| "a signal ended it".to_owned(), |code| format!("exit code {code}"));
+    let because = match EXIT_CODES.iter().find(|(_, code)| *code == wanted) {
+        Some((prefix, _)) => format!("{wanted}, which a case called {prefix}… must give"),
+        None => match EXIT_CODES.iter().find(|(_, code)| Some(*code) == given) {
+            Some((prefix, _)) => format!("0; a case that should end so is called {prefix}…"),
+            None => "0".to_owned(),
+        },
+    };
+    let mut text = format!("{name}: {ended} in place of {because}");
+    for (stream, printed) in [("stderr", stderr), ("stdout", stdout)] {
+        // What a success prints is what it should not have come to.
+        let tells = stream == "stderr" || given != Some(0);
+        if tells && !printed.is_empty() {
+            text.extend(["\n", stream, ":\n", printed.trim_end()]);
+        }
+    }
+    text
+}
+
+/// Puts `…` for each digest of a bundle and for the program's version.
+fn mask(files: &mut Files) {
+    for text in files.values_mut() {
+        *text = masked(&masked(text, "\"digest\": \"sha256:", "0123456789abcdef"), "floe-render ", "0123456789.");
+    }
+}
+
+/// A text with `…` for the characters of a kind that follow some words.
+fn masked(text: &str, words: &str, kind: &str) -> String {
+    let mut parts = text.split(words);
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c| kind.contains(c));
+        let mark = if rest.len() < part.len() { "…" } else { "" };
+        masked.extend([words, mark, rest]);
+    }
+    masked
+}
+
 /// What differs between what should be given and what is.
 fn compare(name: &str, expected: &Files, given: &Files) -> Result<(), String> {
     let mut differences = Vec::new();
     for (file, text) in expected {
         match given.get(file) {
-            None => differences.push(format!("{name}/expected/{file}: missing: it was not written")),
+            None => differences.push(format!("{name}/expected/{file}: missing: the case does not write it any more")),
             Some(other) if other != text => {
                 let diff = TextDiff::from_lines(text, other);
                 let diff = diff.unified_diff().context_radius(3).header("expected", "given").to_string();
@@ -319,6 +376,17 @@ mod tests {
     fn a_command_is_a_line_unless_quotes_are_open() {
         assert_eq!(lines("# why\na b\n\nc 'd\ne' f\n"), ["a b", "c 'd\ne' f"]);
         assert_eq!(words("a 'b c' \"d\\n\\\"e\" ''"), ["a", "b c", "d\n\"e", ""]);
+    }
+
+    #[test]
+    fn a_mask_hides_digests_and_the_version_and_nothing_else() {
+        let text =
+            "# floe-render 0.1.0: telemetry/acme 0.1.0\nfloe-render check\n\"digest\": \"sha256:0af9\", \"sha256:ab\"";
+        let wanted =
+            "# floe-render …: telemetry/acme 0.1.0\nfloe-render check\n\"digest\": \"sha256:…\", \"sha256:ab\"";
+        let mut files = Files::from([("a".to_owned(), text.to_owned()), ("b".to_owned(), wanted.to_owned())]);
+        mask(&mut files);
+        assert!(files.values().all(|text| text == wanted), "{files:?}");
     }
 
     #[test]

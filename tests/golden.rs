@@ -21,6 +21,7 @@ fn every_case_gives_exactly_its_expected_files() {
         program: PathBuf::from(env!("CARGO_BIN_EXE_floe-render")),
         flags: Vec::new(),
         update: std::env::var("GOLDEN").is_ok_and(|value| value == "update"),
+        masked: false,
     };
     let verdicts = suite.run(cases);
     let failures: Vec<&str> = verdicts.iter().filter_map(|verdict| verdict.failure.as_deref()).collect();

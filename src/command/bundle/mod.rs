@@ -7,8 +7,9 @@ mod oci;
 mod pack;
 mod test;
 
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -53,6 +54,7 @@ struct Own {
     kind: Kind,
     name: String,
     library: Library,
+    folder: PathBuf,
 }
 
 impl Own {
@@ -69,7 +71,27 @@ impl Own {
             );
         };
         let name = name(&real);
-        Ok(Own { kind, library: Library::with(kind, &name, folder), name })
+        Ok(Own { kind, library: Library::with(kind, &name, folder), name, folder: folder.to_owned() })
+    }
+
+    /// The bundle of a folder, or all of those in a folder of bundles, as `--bundles` takes it.
+    fn all(folder: &Path) -> Result<Vec<Self>> {
+        let kinds = Kind::ALL.map(|kind| folder.join(kind.name()));
+        if folder.join("bundle.yaml").exists() || !kinds.iter().any(|kind| kind.is_dir()) {
+            return Ok(vec![Own::at(folder)?]);
+        }
+        let mut all = Vec::new();
+        for kind in kinds.iter().filter(|kind| kind.is_dir()) {
+            let entries = fs::read_dir(kind).with_context(|| format!("{}: cannot be read", kind.display()))?;
+            let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+            let mut bundles: Vec<_> = paths.into_iter().filter(|path| path.is_dir()).collect();
+            bundles.sort();
+            all.extend(bundles);
+        }
+        if all.is_empty() {
+            bail!("{}: there is no bundle in it; `floe-render bundle new telemetry NAME` makes one", folder.display());
+        }
+        all.iter().map(|path| Own::at(path)).collect()
     }
 
     fn label(&self) -> String {

@@ -12,6 +12,7 @@ use crate::bundle::CASES;
 use crate::command::console::{Color, Paint, paint};
 use crate::command::sample::Subject;
 use crate::command::xml::{attribute, escaped};
+use crate::finding::Collect;
 use crate::golden::{Suite, Verdict, cases};
 use crate::select::Kind;
 use crate::{describe, write};
@@ -20,11 +21,13 @@ use crate::{describe, write};
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "A case is a folder cases/NAME with a file `cmd`, a command line such as\n  \
         floe-render --telemetry acme --set telemetry.host=acme.example.com\n\
-        The bundle itself is found without --bundles. What it writes must equal cases/NAME/expected. A case called err_… must fail.\n\n\
+        The bundle itself is found without --bundles. What it writes must equal cases/NAME/expected. A case called err_… must fail.\n\
+        `cmd` may hold several, a line each: all but the last must succeed, and what the last one prints is compared.\n\
+        Digests of bundles and the version of floe-render are not compared.\n\n\
         Examples:\n  floe-render bundle test ours/telemetry/acme\n  floe-render bundle test ours/telemetry/acme --update\n  \
         floe-render bundle test ours/telemetry/acme --matrix --format junit > results.xml")]
 pub(super) struct Test {
-    /// Folder of the bundle
+    /// Folder of the bundle, or of several as --bundles takes it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
@@ -53,14 +56,31 @@ enum Format {
 /// How a bundle's cases are run: by this program, with the folder of bundles that the case is in.
 pub(super) fn suite(update: bool) -> Result<Suite> {
     let program = std::env::current_exe().context("the program's own path is not known")?;
-    Ok(Suite { program, flags: vec!["--bundles".to_owned(), "../../../..".to_owned()], update })
+    Ok(Suite { program, flags: vec!["--bundles".to_owned(), "../../../..".to_owned()], update, masked: true })
 }
 
 impl Test {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<i32> {
-        let own = Own::at(&self.folder)?;
+        let mut found = Collect::default();
+        let mut tested = Vec::new();
+        for own in Own::all(&self.folder)? {
+            if let Some(verdicts) = found.ok(self.verdicts(&own)) {
+                tested.push(Tested { own, verdicts });
+            }
+        }
+        let tested = found.finish(tested)?;
+        let text = match self.format {
+            Format::Text => tested.iter().map(|one| self.report(one)).collect(),
+            Format::Junit => junit(&tested),
+        };
+        write::print_text(&text, out)?;
+        Ok(i32::from(tested.iter().any(|one| one.failed() > 0)))
+    }
+
+    /// How the cases of a bundle end.
+    fn verdicts(&self, own: &Own) -> Result<Vec<Verdict>> {
         own.library.get(own.kind, &own.name)?;
-        let folder = self.folder.join(CASES);
+        let folder = own.folder.join(CASES);
         let found = if folder.is_dir() { cases(&folder)? } else { Vec::new() };
         if found.is_empty() {
             bail!(
@@ -73,18 +93,14 @@ impl Test {
         }
         let mut verdicts = suite(self.update)?.run(found);
         if self.matrix {
-            verdicts.extend(matrix(&own)?);
+            verdicts.extend(matrix(own)?);
         }
-        let failed = verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
-        let text = match self.format {
-            Format::Text => self.report(&own, &verdicts, failed),
-            Format::Junit => junit(&own.label(), &verdicts, failed),
-        };
-        write::print_text(&text, out)?;
-        Ok(i32::from(failed > 0))
+        Ok(verdicts)
     }
 
-    fn report(&self, own: &Own, verdicts: &[Verdict], failed: usize) -> String {
+    fn report(&self, tested: &Tested) -> String {
+        let Tested { own, verdicts } = tested;
+        let failed = tested.failed();
         let mut text = String::new();
         let color = Color::Auto.on();
         for verdict in verdicts {
@@ -99,14 +115,26 @@ impl Test {
             }
         }
         let _ = writeln!(text, "{}: {} of {} passed", own.label(), verdicts.len() - failed, verdicts.len());
-        if failed > 0 {
+        if failed > 0 && !self.update {
             let _ = writeln!(
                 text,
                 "If the new output is right: floe-render bundle test {} --update, and read it",
-                self.folder.display()
+                own.folder.display()
             );
         }
         text
+    }
+}
+
+/// A bundle, and how its cases ended.
+struct Tested {
+    own: Own,
+    verdicts: Vec<Verdict>,
+}
+
+impl Tested {
+    fn failed(&self) -> usize {
+        self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count()
     }
 }
 
@@ -139,21 +167,25 @@ fn matrix(own: &Own) -> Result<Vec<Verdict>> {
 }
 
 /// The verdicts as `JUnit` XML, as CI systems read it.
-fn junit(label: &str, verdicts: &[Verdict], failed: usize) -> String {
-    let count = verdicts.len();
-    let label = attribute(label);
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"{count}\" failures=\"{failed}\">\n  \
-         <testsuite name=\"{label}\" tests=\"{count}\" failures=\"{failed}\">\n"
-    );
-    for verdict in verdicts {
-        let _ = write!(text, "    <testcase classname=\"{label}\" name=\"{}\"", attribute(&verdict.name));
-        let _ = match &verdict.failure {
-            None => writeln!(text, "/>"),
-            Some(failure) => {
-                writeln!(text, "><failure message=\"differs\">{}</failure></testcase>", escaped(failure))
-            }
-        };
+fn junit(tested: &[Tested]) -> String {
+    let count: usize = tested.iter().map(|one| one.verdicts.len()).sum();
+    let failed: usize = tested.iter().map(Tested::failed).sum();
+    let mut text =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"{count}\" failures=\"{failed}\">\n");
+    for one in tested {
+        let label = attribute(&one.own.label());
+        let (count, failed) = (one.verdicts.len(), one.failed());
+        let _ = writeln!(text, "  <testsuite name=\"{label}\" tests=\"{count}\" failures=\"{failed}\">");
+        for verdict in &one.verdicts {
+            let _ = write!(text, "    <testcase classname=\"{label}\" name=\"{}\"", attribute(&verdict.name));
+            let _ = match &verdict.failure {
+                None => writeln!(text, "/>"),
+                Some(failure) => {
+                    writeln!(text, "><failure message=\"differs\">{}</failure></testcase>", escaped(failure))
+                }
+            };
+        }
+        text.push_str("  </testsuite>\n");
     }
-    text + "  </testsuite>\n</testsuites>\n"
+    text + "</testsuites>\n"
 }

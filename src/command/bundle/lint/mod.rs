@@ -25,50 +25,60 @@ use crate::write;
 
 /// Finds what is wrong with a bundle, and renders it with each option's examples
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  floe-render bundle lint ours/telemetry/acme\n\nThen: floe-render bundle test DIR")]
+#[command(
+    after_help = "Examples:\n  floe-render bundle lint ours/telemetry/acme\n  floe-render bundle lint ours\n\nThen: floe-render bundle test DIR"
+)]
 pub(super) struct Lint {
-    /// Folder of the bundle
+    /// Folder of the bundle, or of several as --bundles takes it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
 
 impl Lint {
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> Result<i32> {
-        let own = Own::at(&self.folder)?;
-        let bundle = own.library.get(own.kind, &own.name)?;
-        let subject = Linted::new(own.kind, &own.name, &bundle)?;
         let mut found = Collect::default();
-        // One that is built in may be looked at too, by those who keep it.
-        let same = Library::default().get(own.kind, &own.name).is_ok_and(|other| other.digest == bundle.digest);
-        if built_in(own.kind, &own.name) && !same {
-            found.push(format!(
-                "{}: {} is built in, and a bundle never shadows another; rename the folder",
-                bundle.folder,
-                own.label()
-            ));
+        for own in Own::all(&self.folder)? {
+            let mut warnings = Vec::new();
+            let mut here = Collect::default();
+            let checked = check(&own, &mut here, &mut warnings).and_then(|text| here.finish(text));
+            for warning in warnings {
+                writeln!(err, "warning: {warning}")?;
+            }
+            if let Some(text) = found.ok(checked) {
+                write::print_text(&text, out)?;
+            }
         }
-        files::check(&subject, &mut found);
-        options::check(&subject, &mut found);
-        let mut warnings = Vec::new();
-        // What no template can render need not be told of each rendering again.
-        let rendered = match found.ok(templates::check(&subject)) {
-            Some(()) => samples::check(&subject, &own.library, &self.folder.join(CASES), &mut found, &mut warnings),
-            None => 0,
-        };
-        for warning in warnings {
-            writeln!(err, "warning: {warning}")?;
-        }
-        found.finish(())?;
-        let text = format!(
-            "{}: {} {} is in order; it renders with its defaults and {} of its examples\n",
-            bundle.folder,
-            own.label(),
-            bundle.meta.version,
-            rendered.saturating_sub(1)
-        );
-        write::print_text(&text, out)?;
-        Ok(0)
+        found.finish(0)
     }
+}
+
+/// Looks at one bundle; gives what to say when nothing was found.
+fn check(own: &Own, found: &mut Collect, warnings: &mut Vec<String>) -> Result<String> {
+    let bundle = own.library.get(own.kind, &own.name)?;
+    let subject = Linted::new(own.kind, &own.name, &bundle)?;
+    // One that is built in may be looked at too, by those who keep it.
+    let same = Library::default().get(own.kind, &own.name).is_ok_and(|other| other.digest == bundle.digest);
+    if built_in(own.kind, &own.name) && !same {
+        found.push(format!(
+            "{}: {} is built in, and a bundle never shadows another; rename the folder",
+            bundle.folder,
+            own.label()
+        ));
+    }
+    files::check(&subject, found);
+    options::check(&subject, found);
+    // What no template can render need not be told of each rendering again.
+    let rendered = match found.ok(templates::check(&subject)) {
+        Some(()) => samples::check(&subject, &own.library, &own.folder.join(CASES), found, warnings),
+        None => 0,
+    };
+    Ok(format!(
+        "{}: {} {} is in order; it renders with its defaults and {} of its examples\n",
+        bundle.folder,
+        own.label(),
+        bundle.meta.version,
+        rendered.saturating_sub(1)
+    ))
 }
 
 /// A bundle that is looked at.
