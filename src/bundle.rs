@@ -63,6 +63,8 @@ pub struct Meta {
     pub defaults: Defaults,
     /// Where the collector's config stands in the values; for the platform layer.
     pub collector_config: Option<String>,
+    /// Where the OpenLineage config stands in the values; for the platform layer.
+    pub openlineage_config: Option<String>,
     /// Keys of the umbrella chart itself that the values set; for the platform layer.
     #[serde(default)]
     pub umbrella: Vec<String>,

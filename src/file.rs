@@ -13,7 +13,7 @@ pub(crate) fn read(path: &Path, limit: usize, shown: &str) -> Result<Vec<u8>> {
     let file = File::open(path).with_context(cannot)?;
     file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(cannot)?;
     if bytes.len() > limit {
-        bail!("{shown}: the file has more than {limit} bytes, which is the limit");
+        bail!("{shown}: the file has more than {limit} bytes, the limit; split it");
     }
     Ok(bytes)
 }

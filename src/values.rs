@@ -54,15 +54,22 @@ pub fn values(
     let own = merge::merge(layers[1..].to_vec(), schema, &[], "values.yaml")?;
     let defaults = &bundles.platform.meta.defaults.values;
     let mut all = merge::merge(layers, schema, defaults, "values.yaml")?;
-    let config = bundles.platform.meta.collector_config.as_deref().unwrap_or_default();
-    let before = all.value.pointer(config).cloned();
+    let meta = &bundles.platform.meta;
+    let copies = [
+        (&meta.collector_config, "collector", "collector.yaml"),
+        (&meta.openlineage_config, "openlineage", "openlineage.yml"),
+    ];
+    let before = copies.map(|(config, ..)| all.value.pointer(config.as_deref()?).cloned());
     merge::patch(&mut all, &plan.patches, "values", schema)?;
-    if all.value.pointer(config) != before.as_ref() {
-        let place = plan.patches.origin("/values").map_or_else(String::new, |origin| format!("{}: ", origin.place));
-        anyhow::bail!(
-            "{place}render.patches.values: `{config}` holds the collector config, which `collector.yaml` holds too; \
-             patch `render.patches.collector`, and both change"
-        );
+    for ((config, document, file), before) in copies.into_iter().zip(before) {
+        let Some(config) = config else { continue };
+        if all.value.pointer(config) != before.as_ref() {
+            let place = plan.patches.origin("/values").map_or_else(String::new, |origin| format!("{}: ", origin.place));
+            anyhow::bail!(
+                "{place}render.patches.values: `{config}` holds the {document} config, which `{file}` holds too; patch \
+                 `render.patches.{document}`, and both change"
+            );
+        }
     }
     Ok(Values { all, bundles: own.value })
 }

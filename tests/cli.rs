@@ -93,10 +93,7 @@ fn a_manifest_that_is_too_large_is_refused() {
     let text = format!("plugins: {{telemetry_backend: jaeger}}\n# {}\n", "x".repeat(1 << 20));
     fs::write(dir.path().join("manifest.yaml"), &text).unwrap();
     let message = error(&render(dir.path(), &["-f", "manifest.yaml"]));
-    assert!(
-        message.contains(&format!("manifest.yaml: the file has {} bytes; the limit is 1048576", text.len())),
-        "{message}"
-    );
+    assert!(message.contains("manifest.yaml: the file has more than 1048576 bytes, the limit; split it"), "{message}");
 }
 
 #[test]
@@ -105,7 +102,7 @@ fn a_policy_that_is_too_large_or_nested_too_deep_is_refused() {
     let deep = "{\"not\": ".repeat(65) + "{}" + &"}".repeat(65);
     let deepest = "{\"not\": ".repeat(100_000);
     for (text, expected) in [
-        (large, "all.json: the policy has more than 1048576 bytes; split the rules between folders"),
+        (large, "all.json: the file has more than 1048576 bytes, the limit; split it"),
         (deep, "all.json: nested deeper than 64 levels; use `$defs`"),
         (deepest, "recursion limit exceeded"),
     ] {

@@ -84,25 +84,30 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Asks the policies of the bundles over what was rendered of them, patched.
+    /// Asks the policies of the platform layer and of the bundles over what was rendered of them, patched.
     fn own(&self, lineage: &Map<String, Value>, source: &str, found: &mut Collect) -> Result<()> {
-        for (backend, resolved) in self.bundles.backends.iter().zip(&self.options.backends) {
-            let Some(policy) = backend.bundle.schema(&format!("policy/{}{OVER_DOCUMENTS}", self.plan.profile))? else {
-                continue;
-            };
-            let (kind, id) = (backend.selection.kind, &backend.selection.id);
-            let values = backend
-                .bundle
-                .value_keys()
-                .filter_map(|key| Some((key.to_owned(), self.values.value.get(key)?.clone())));
+        let file = format!("policy/{}{OVER_DOCUMENTS}", self.plan.profile);
+        let backends = self.bundles.backends.iter().map(|one| (Some(&one.selection), &one.bundle));
+        let bundles = std::iter::once((None, &self.bundles.platform)).chain(backends);
+        let options = std::iter::once(&self.options.platform).chain(&self.options.backends);
+        for ((selection, bundle), resolved) in bundles.zip(options) {
+            let Some(policy) = bundle.schema(&file)? else { continue };
+            let keys = bundle.value_keys().chain(bundle.meta.umbrella.iter().map(String::as_str));
+            let values = keys.filter_map(|key| Some((key.to_owned(), self.values.value.get(key)?.clone())));
             let mut subject = json!({"options": resolved.set, "values": values.collect::<Map<_, _>>()});
-            let transport = lineage.get(id).filter(|_| kind == Kind::Lineage).and_then(|one| one.get("transport"));
-            if let Some(transport) = transport {
+            let id = selection.filter(|one| one.kind == Kind::Lineage).map(|one| &one.id);
+            if let Some(transport) = id.and_then(|id| lineage.get(id)?.get("transport")) {
                 subject["transport"] = transport.clone();
             }
             for mut problem in policy.as_policy().problems(&subject) {
                 if !problem.pointer.starts_with("/values") {
-                    problem.pointer = format!("{}{}", pointer::join(&format!("/{}", kind.name()), id), problem.pointer);
+                    let part = selection.map_or_else(
+                        || "/platform".to_owned(),
+                        |one| pointer::join(&format!("/{}", one.kind.name()), &one.id),
+                    );
+                    // The options of the platform layer are a part of their own.
+                    let below = if selection.is_none() { "/options" } else { "" };
+                    problem.pointer = part + problem.pointer.strip_prefix(below).unwrap_or(&problem.pointer);
                 }
                 found.push(self.message(&problem, source));
             }
