@@ -107,6 +107,21 @@ fn more(facts: &mut Map<String, Value>, kind: Kind, bundle: &Bundle, options: &[
     facts.insert("connections".to_owned(), json!(connections));
 }
 
+/// What the check of a connection tries.
+fn tried(check: &Value) -> String {
+    let text = |key: &str| check.get(key).and_then(Value::as_str);
+    match (text("otlp"), text("aws"), check.get("tls")) {
+        (Some(signal), ..) => format!("empty export of {signal}"),
+        (_, Some(service), _) => format!("credentials for {service}, and an answer"),
+        (.., Some(Value::Bool(true))) => "TLS handshake".to_owned(),
+        (.., Some(_)) => "connection".to_owned(),
+        _ => {
+            let status = check.get("status").map(plain).unwrap_or_default();
+            format!("{} {} gives {status}", text("method").unwrap_or("GET"), text("path").unwrap_or_default())
+        }
+    }
+}
+
 fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connections: &[Value]) -> String {
     let meta = &bundle.meta;
     let (color, width) = (Color::Auto.on(), console::width());
@@ -157,10 +172,10 @@ fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connec
         .iter()
         .map(|one| {
             let cell = |key: &str| one.get(key).map(plain).unwrap_or_default();
-            vec![cell("url"), cell("from"), cell("check")]
+            vec![cell("url"), cell("from"), one.get("check").map(tried).unwrap_or_default()]
         })
         .collect();
-    section("Connections, with the fewest options", &["URL", "FROM", "CHECK"], &rows);
+    section("Connections, if no more options are set than must be", &["URL", "FROM", "CHECK"], &rows);
     let rows: Vec<Vec<String>> = meta
         .charts
         .iter()

@@ -11,13 +11,15 @@ use crate::command::sample::{Sample, Subject};
 use crate::finding::Collect;
 use crate::pointer;
 
-/// A sample, and the chart's key under which it has something deployed, if any.
+/// A sample, and whether anything is deployed with it.
 pub(super) type Tried = (Sample, bool);
 
-/// Renders a sample that deploys something together with each that does not; `deployed` says which are which.
+/// Renders the first sample, which has the fewest options, together with each that deploys something where it does not, or
+/// the other way round.
 pub(super) fn check(linted: &Linted<'_>, subject: &Subject<'_>, tried: &[Tried], found: &mut Collect) {
-    let Some((deployed, _)) = tried.iter().find(|(_, deployed)| *deployed) else { return };
-    for (elsewhere, _) in tried.iter().filter(|(_, deployed)| !deployed) {
+    let Some(((base, base_deploys), others)) = tried.split_first() else { return };
+    for (other, _) in others.iter().filter(|(_, deploys)| deploys != base_deploys) {
+        let (deployed, elsewhere) = if *base_deploys { (base, other) } else { (other, base) };
         if let Err(error) = together(linted, subject, deployed, elsewhere) {
             found.push(format!(
                 "{}/values.yaml.j2: the bundle cannot be selected twice, once deployed ({}) and once not ({}); where nothing is \
