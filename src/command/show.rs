@@ -191,11 +191,11 @@ fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connec
         ]];
         section("Lineage namespace", &["STRATEGY", "TEMPLATE", "OPTION", "ABOUT"], &rows);
     }
-    let _ = write!(
-        text,
-        "\nTry it: floe-render --{kind} {name}{}\n",
-        if bundle.is_built_in() { "" } else { " --bundles DIR" }
-    );
+    let bundles = match bundle.folder.strip_suffix(&format!("/{label}")) {
+        Some(bundles) if !bundle.is_built_in() => format!(" --bundles {bundles}"),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "\nTry it: floe-render --{kind} {name}{bundles}");
     text
 }
 

@@ -55,7 +55,7 @@ fn config(sample: &Sample) -> Value {
             if !at.is_object() {
                 *at = Value::Object(Map::new());
             }
-            at = &mut at[key.as_ref() as &str];
+            at = &mut at[key.as_str()];
         }
         *at = value.clone();
     }
