@@ -111,7 +111,7 @@ impl Pull {
         let text = registry.manifest()?;
         let layer = layer(shown, &text)?;
         let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
-        if size > archive::MAX_BYTES {
+        if size > archive::MAX_BYTES as u64 {
             bail!("{shown}: the archive has {size} bytes; the limit is {}", archive::MAX_BYTES);
         }
         let packed = Packed::read(shown, registry.blob(&layer.digest, usize::try_from(size)?)?)?;
