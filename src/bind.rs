@@ -491,7 +491,8 @@ fn take(from: &mut Value, at: &str) {
     }
 }
 
-/// Mounts the files that the platform layer (`asked`, by the collector and by workloads) and the backends ask for, and marks the Secrets that only charts read.
+/// Mounts the files that the platform layer (`asked`, by the collector and by workloads) and the backends ask for, and marks the
+/// Secrets that only charts read.
 fn mounts(
     bundles: &Bundles,
     rendered: &[Rendered],

@@ -7,6 +7,7 @@ use crate::bind::Bound;
 use crate::bundle::{Backend, Bundle, Bundles};
 use crate::embedded;
 use crate::finding::{Collect, backticked, did_you_mean};
+use crate::json::Json;
 use crate::merge::{self, Merged};
 use crate::options::Options;
 use crate::render::{self, Fragment, Rendered, Renderer};
@@ -54,13 +55,21 @@ pub fn values(
     let own = merge::merge(layers[1..].to_vec(), schema, &[], "values.yaml")?;
     let defaults = &bundles.platform.meta.defaults.values;
     let mut all = merge::merge(layers, schema, defaults, "values.yaml")?;
+    if plan.patches.get("/values").is_some() {
+        patch(&mut all, bundles, plan, schema)?;
+    }
+    Ok(Values { all, bundles: own.value })
+}
+
+/// Applies the user's patch, which may not touch what the values hold of another document.
+fn patch(all: &mut Merged, bundles: &Bundles, plan: &Plan, schema: &'static Json) -> Result<()> {
     let meta = &bundles.platform.meta;
     let copies = [
         (&meta.collector_config, "collector", "collector.yaml"),
         (&meta.openlineage_config, "openlineage", "openlineage.yml"),
     ];
     let before = copies.map(|(config, ..)| all.value.pointer(config.as_deref()?).cloned());
-    merge::patch(&mut all, &plan.patches, "values", schema)?;
+    merge::patch(all, &plan.patches, "values", schema)?;
     for ((config, document, file), before) in copies.into_iter().zip(before) {
         let Some(config) = config else { continue };
         if all.value.pointer(config) != before.as_ref() {
@@ -71,7 +80,7 @@ pub fn values(
             );
         }
     }
-    Ok(Values { all, bundles: own.value })
+    Ok(())
 }
 
 /// A release has each chart once: a bundle that is selected twice can deploy it for one of the two, and what the other sends
