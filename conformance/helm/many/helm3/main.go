@@ -54,13 +54,17 @@ func merged(job many.Job) (map[string]any, error) {
 	return options.MergeValues(getter.All(cli.New()))
 }
 
-// load reads the chart anew: Helm takes out of it what the values switch off.
-func load(job many.Job) (*chart.Chart, error) {
+// load reads the values, and the chart anew: Helm takes out of it what the values switch off.
+func load(job many.Job) (*chart.Chart, map[string]any, error) {
+	vals, err := merged(job)
+	if err != nil {
+		return nil, nil, err
+	}
 	loaded, err := loader.Load(job.Chart)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return loaded, action.CheckDependencies(loaded, loaded.Metadata.Dependencies)
+	return loaded, vals, action.CheckDependencies(loaded, loaded.Metadata.Dependencies)
 }
 
 func (helm) Lint(job many.Job) (messages []string, failures []error, err error) {
@@ -79,11 +83,7 @@ func (helm) Lint(job many.Job) (messages []string, failures []error, err error) 
 }
 
 func (helm) Template(job many.Job) (string, []many.Hook, error) {
-	vals, err := merged(job)
-	if err != nil {
-		return "", nil, err
-	}
-	loaded, err := load(job)
+	loaded, vals, err := load(job)
 	if err != nil {
 		return "", nil, err
 	}
@@ -121,11 +121,7 @@ func (h helm) Upgrade(job many.Job) (string, []many.Hook, error) {
 	if missing != nil && missing != driver.ErrReleaseNotFound {
 		return "", nil, missing
 	}
-	vals, err := merged(job)
-	if err != nil {
-		return "", nil, err
-	}
-	loaded, err := load(job)
+	loaded, vals, err := load(job)
 	if err != nil {
 		return "", nil, err
 	}

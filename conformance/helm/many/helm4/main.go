@@ -56,17 +56,21 @@ func merged(job many.Job) (map[string]any, error) {
 	return options.MergeValues(getter.All(cli.New()))
 }
 
-// load reads the chart anew: Helm takes out of it what the values switch off.
-func load(job many.Job) (chart.Charter, error) {
+// load reads the values, and the chart anew: Helm takes out of it what the values switch off.
+func load(job many.Job) (chart.Charter, map[string]any, error) {
+	vals, err := merged(job)
+	if err != nil {
+		return nil, nil, err
+	}
 	loaded, err := loader.Load(job.Chart)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	accessor, err := chart.NewAccessor(loaded)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return loaded, action.CheckDependencies(loaded, accessor.MetaDependencies())
+	return loaded, vals, action.CheckDependencies(loaded, accessor.MetaDependencies())
 }
 
 func (helm) Lint(job many.Job) (messages []string, failures []error, err error) {
@@ -85,11 +89,7 @@ func (helm) Lint(job many.Job) (messages []string, failures []error, err error) 
 }
 
 func (helm) Template(job many.Job) (string, []many.Hook, error) {
-	vals, err := merged(job)
-	if err != nil {
-		return "", nil, err
-	}
-	loaded, err := load(job)
+	loaded, vals, err := load(job)
 	if err != nil {
 		return "", nil, err
 	}
@@ -126,11 +126,7 @@ func (h helm) Upgrade(job many.Job) (string, []many.Hook, error) {
 	if missing != nil && !errors.Is(missing, driver.ErrReleaseNotFound) {
 		return "", nil, missing
 	}
-	vals, err := merged(job)
-	if err != nil {
-		return "", nil, err
-	}
-	loaded, err := load(job)
+	loaded, vals, err := load(job)
 	if err != nil {
 		return "", nil, err
 	}
