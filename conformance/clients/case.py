@@ -22,7 +22,7 @@ UNAVAILABLE = {
 }
 
 # Types that the 0.120 collector here lacks, because no registry has their modules in a version that fits.
-UNAVAILABLE_IN_0_120 = ("file_storage", "googlecloud", "spanmetrics")
+UNAVAILABLE_IN_0_120 = ("file_storage", "googlecloud", "loadbalancing", "spanmetrics")
 
 # In the cluster the pod's own identity supplies these.
 AWS_IDENTITY = {

@@ -63,6 +63,9 @@ OBJECTS = {
     ],
 }
 
+KINDS = {
+    "infrastructures": "Infrastructure", "namespaces": "Namespace", "nodes": "Node", "pods": "Pod", "replicasets": "ReplicaSet",
+}
 # What the processors say of a pod, by the names in `extract.metadata`.
 OF_THE_POD = {
     "k8s.namespace.name": "teams",
@@ -143,7 +146,7 @@ class Here:
     def __init__(self, rules):
         self.rules, self.over = rules, threading.Event()
         self.requests = []  # what could not be read
-        self.watched, self.refused = set(), []  # kinds of objects; requests that no rule allows
+        self.watched, self.refused = [], []  # kinds of objects, once for each watch; requests that no rule allows
 
     def allows(self, verb, group, resource, name):
         """RBAC: one rule has it all."""
@@ -182,17 +185,16 @@ class _Api(sandbox.Quiet):
             return self.say(200, items[0]) if items else self.fail(404, "NotFound")
         version = f"{group}/v1".lstrip("/")
         if not watch:
-            return self.say(200, {"kind": "List", "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items})
+            return self.say(200, {"kind": f"{KINDS[kind]}List", "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items})
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Connection", "close")
         self.end_headers()
         if query.get("sendInitialEvents") == "true":
             end = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
-            kinds = {"pods": "Pod", "namespaces": "Namespace", "nodes": "Node", "replicasets": "ReplicaSet"}
             self.events("ADDED", *items)
-            self.events("BOOKMARK", {"kind": kinds[kind], "apiVersion": version, "metadata": end})
-        here.watched.add(kind)
+            self.events("BOOKMARK", {"kind": KINDS[kind], "apiVersion": version, "metadata": end})
+        here.watched.append(kind)
         here.over.wait()
         self.close_connection = True
 

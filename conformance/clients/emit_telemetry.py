@@ -1,5 +1,11 @@
-"""A job that sends a metric, a log and traces through the real SDK, configured by nothing but its environment."""
+"""A job that sends a metric, a log and traces through the real SDK, configured by nothing but its environment.
 
+usage: emit_telemetry.py TRACES SIGNAL,... [plain|failed]
+
+With `plain` or `failed` the spans go into traces that two jobs share: one's spans are plain, the other's tell of an error.
+"""
+
+import hashlib
 import os
 import sys
 import time
@@ -7,7 +13,7 @@ import time
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
-traces, wanted = int(sys.argv[1]), set(sys.argv[2].split(","))
+traces, wanted, kind = int(sys.argv[1]), set(sys.argv[2].split(",")), "".join(sys.argv[3:])
 for signal in ("traces", "metrics", "logs"):
     # What `opentelemetry-instrument` assumes of an environment that names no exporters.
     os.environ.setdefault(f"OTEL_{signal.upper()}_EXPORTER", "otlp" if signal in wanted else "none")
@@ -15,8 +21,16 @@ _OTelSDKConfigurator().configure()
 
 tracer = trace.get_tracer("conformance")
 for number in range(traces):
-    with tracer.start_as_current_span("conformance-span") as span:
+    shared = None
+    if kind:
+        digest = hashlib.sha256(str(number).encode()).digest()
+        ids = int.from_bytes(digest[:16]), int.from_bytes(digest[16:24])
+        parent = trace.SpanContext(*ids, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+        shared = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    with tracer.start_as_current_span("conformance-span", context=shared) as span:
         span.set_attribute("number", number)
+        if kind == "failed":
+            span.set_status(trace.StatusCode.ERROR)
 if "metrics" in wanted:
     metrics.get_meter("conformance").create_counter("conformance_counter").add(1)
 if "logs" in wanted:

@@ -30,6 +30,7 @@ SCRATCH = pathlib.Path("/run/conformance")
 HERE = "10.99.0.1"  # the workload, the name server and the stand-in
 POD = "10.99.0.2"  # the collector, in a network of its own as in its pod
 JAEGER = "10.99.0.3"  # beside the stand-in, for exporters that reach a real backend
+REPLICA = "10.99.0.4"  # a second collector, in a network of its own too
 
 
 class Unavailable(Exception):
@@ -81,18 +82,27 @@ def _furnish():
         target.unlink(missing_ok=True)
         target.write_text(text)
     _run("ip", "link", "set", "lo", "up")
-    _run("ip", "netns", "add", "pod")
-    _run("ip", "link", "add", "here", "type", "veth", "peer", "name", "eth0", "netns", "pod")
+    try:
+        _run("ip", "link", "add", "name", "here", "type", "bridge")
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(f"no bridge between networks here: {error.stderr.strip()}") from error
     for address in (HERE, JAEGER):
         _run("ip", "addr", "add", f"{address}/24", "dev", "here")
     _run("ip", "link", "set", "here", "up")
-    for command in (f"addr add {POD}/24 dev eth0", "link set eth0 up", "link set lo up", f"route add default via {HERE}"):
-        _run("ip", "-n", "pod", *command.split())
+    for address, name in _PODS.items():
+        _run("ip", "netns", "add", name)
+        _run("ip", "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _run("ip", "link", "set", name, "master", "here", "up")
+        for command in (f"addr add {address}/24 dev eth0", "link set eth0 up", "link set lo up", f"route add default via {HERE}"):
+            _run("ip", "-n", name, *command.split())
 
 
-def in_pod(command, **options):
-    """Start a process in the collector's own network."""
-    return subprocess.Popen(["ip", "netns", "exec", "pod", *command], **options)
+_PODS = {POD: "pod", REPLICA: "replica"}
+
+
+def in_pod(command, address=POD, **options):
+    """Start a process in a collector's own network."""
+    return subprocess.Popen(["ip", "netns", "exec", _PODS[address], *command], **options)
 
 
 def provide(path, content, mounts):
@@ -155,7 +165,7 @@ class Authority:
 
 
 class Names:
-    """Answers every A query with one address, except for the names in `elsewhere`."""
+    """Answers every A query with one address, except for the names in `elsewhere`, which may have several."""
 
     def __init__(self):
         self.elsewhere = {}
@@ -172,12 +182,11 @@ class Names:
                 at += 1 + query[at]
             kind = struct.unpack("!H", query[at + 1 : at + 3])[0]
             question = query[12 : at + 5]
-            answer = b""
-            if kind == 1:
-                address = self.elsewhere.get(".".join(labels).lower(), HERE)
-                answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address)
-            header = query[:2] + b"\x85\x80" + struct.pack("!HHHH", 1, bool(answer), 0, 0)
-            self._socket.sendto(header + question + answer, client)
+            found = self.elsewhere.get(".".join(labels).lower(), HERE) if kind == 1 else []
+            addresses = [found] if isinstance(found, str) else found
+            answers = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in addresses]
+            header = query[:2] + b"\x85\x80" + struct.pack("!HHHH", 1, len(answers), 0, 0)
+            self._socket.sendto(header + question + b"".join(answers), client)
 
 
 class StandIn:

@@ -45,6 +45,8 @@ JOBS = {"FLOE_COLLECTOR_TOKEN": "1e5", "FLOE_COLLECTOR_BASIC": base64.b64encode(
 DETECTED = "detected resource information"
 # With a sampler in the way one trace may be dropped by chance; of this many some must pass 1 %.
 MANY = 2000
+# Of these, which two replicas get half each of, none may arrive as a half.
+SHARED = 300
 
 
 def main(share, otelcol, version, jaeger, directories):
@@ -88,7 +90,10 @@ class Trial:
         self.env = case.collector_env(nasty) | {name: value for name, value in JOBS.items() if name in str(case.yaml("values.yaml"))}
         self.config = substitute(case.yaml("collector.yaml"), self.env)
         self.workload = expand(case.yaml("workload.env.yaml"), lambda name: JOBS.get(name, nasty))
-        self.exporters = self.config["exporters"]
+        self.exporters = dict(self.config["exporters"])
+        # What sends from one replica to another is no backend.
+        between = [name for name in self.exporters if name.split("/")[0] in ("load_balancing", "loadbalancing")]
+        self.between = [self.exporters.pop(name) for name in between]
         pipelines = self.config["service"]["pipelines"]
         self.signals = {}  # of each exporter that a job can reach
         self.sampled = False
@@ -106,7 +111,7 @@ class Trial:
             for exporter in pipeline["exporters"]:
                 if exporter in self.exporters:
                     self.signals.setdefault(exporter, set()).add(signal)
-                else:  # a connector hands the same signal on to the pipelines that receive from it
+                elif exporter not in between:  # a connector hands the same signal on to the pipelines that receive from it
                     waiting += [
                         other
                         for other, its in pipelines.items()
@@ -117,7 +122,9 @@ class Trial:
         real = {name: kind for name in self.signals if (kind := name.split("/")[0]) not in DISCARDS[self.version]}
         discarded = sorted(set(self.signals) - set(real))
         grpc = [name for name, kind in real.items() if kind in ("otlp", "otlp_grpc")]
-        self.network.names.elsewhere = {urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname: sandbox.POD}
+        self.network.names.elsewhere = {self.collector_host(): sandbox.POD}
+        for exporter in self.between:
+            self.network.names.elsewhere[exporter["resolver"]["dns"]["hostname"]] = [sandbox.POD, sandbox.REPLICA]
         self.provide_files()
         ports = {80, 443}
         for name in set(real) - set(grpc):
@@ -140,15 +147,21 @@ class Trial:
             try:
                 if grpc:
                     processes.append(self.start_jaeger(jaeger, grpc))
+                if self.between:
+                    processes.append(self.start_collector(otelcol, sandbox.REPLICA))
                 processes.append(self.start_collector(otelcol))
                 self.refuse_strangers()
-                if any(self.processors("k8s_attributes")) and not sandbox.wait_until(lambda: "pods" in around.watched, 15):
+                collectors = 2 if self.between else 1
+                watching = lambda: around.watched.count("pods") >= collectors  # noqa: E731
+                if any(self.processors("k8s_attributes")) and not sandbox.wait_until(watching, 15):
                     raise Wrong(f"the collector watches no pods: {around.refused or last_line('collector.log')}")
                 if not kept:
                     self.emit(set.union(*self.signals.values()))
                 delivered = [self.check(name, kind, server.requests) for name, kind in sorted(real.items())]
                 if kept:
                     delivered.append("after a restart")
+                if self.between and grpc:
+                    delivered.append(self.check_whole_traces())
                 if role:
                     delivered.append(self.check_cluster(around))
                 self.stop(processes.pop())
@@ -163,9 +176,11 @@ class Trial:
         chart = self.case.yaml("values.yaml")["otel"]
         mounted = {mount["name"]: mount["mountPath"] for mount in chart.get("extraVolumeMounts") or []}
         mounts = list(mounted.values())
-        for claim in (chart.get("statefulset") or {}).get("volumeClaimTemplates") or []:
-            shutil.rmtree(mounted[claim["metadata"]["name"]], ignore_errors=True)
-            pathlib.Path(mounted[claim["metadata"]["name"]]).mkdir(parents=True)
+        claims = (chart.get("statefulset") or {}).get("volumeClaimTemplates") or []
+        self.volumes = [mounted[claim["metadata"]["name"]] for claim in claims]
+        for volume in self.volumes:
+            shutil.rmtree(volume, ignore_errors=True)
+            pathlib.Path(volume).mkdir(parents=True)
         certificate, key = self.network.authority.certificate("collector.example.test")
         bound = self.env.get("GOOGLE_APPLICATION_CREDENTIALS")
         self.google = bound or str(sandbox.SCRATCH / "credentials.json")
@@ -179,15 +194,19 @@ class Trial:
             for option, content in (("ca_file", self.network.authority.pem), ("cert_file", certificate), ("key_file", key)):
                 if path := tls.get(option):
                     sandbox.provide(path, content, mounts)
+        for exporter in self.between:  # its certificate is the receivers'
+            if path := exporter["protocol"]["otlp"]["tls"].get("ca_file"):
+                sandbox.provide(path, self.network.authority.pem, mounts)
 
     def provide_receivers_files(self, mounts):
         """What the collector and the job know each other by."""
-        host = urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname
+        host = self.collector_host()
         job = self.case.yaml("values.yaml")["workloads"].get("volumeMounts") or []
         (chain, key), authority = self.network.authority.certificate(host), self.network.authority.pem
         digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
         files = []
-        for protocol in self.config["receivers"]["otlp"]["protocols"].values():
+        receivers = self.config["receivers"].values()
+        for protocol in [protocol for receiver in receivers for protocol in receiver["protocols"].values()]:
             tls = protocol.get("tls") or {}
             for option, content in (("cert_file", chain), ("key_file", key), ("client_ca_file", authority)):
                 files.append((tls.get(option), content, mounts))
@@ -201,8 +220,19 @@ class Trial:
             if path:
                 sandbox.provide(path, content, places)
 
+    def collector_host(self):
+        return urlsplit(self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname
+
     def refuse_strangers(self):
-        """Where jobs must say who they are, one that does not is refused."""
+        """Where jobs must say who they are, one that does not is refused; so it is where replicas send to each other."""
+        between = (self.config["receivers"].get("otlp/balanced") or {}).get("protocols", {}).get("grpc", {})
+        if between.get("auth") or (between.get("tls") or {}).get("client_ca_file"):
+            known = {f"OTEL_EXPORTER_OTLP_{name}" for name in ("HEADERS", "CLIENT_CERTIFICATE", "CLIENT_KEY")}
+            stranger = {name: value for name, value in self.workload.items() if name not in known}
+            endpoint = stranger["OTEL_EXPORTER_OTLP_ENDPOINT"].replace(":4317", f":{between['endpoint'].rsplit(':')[-1]}")
+            stranger |= {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+            if not self.job(stranger, SERVICE, "1", "traces"):
+                raise Wrong("a replica takes data from a stranger where replicas send to each other")
         receiver = self.config["receivers"]["otlp"]["protocols"].get("http") or {}  # a patch may have removed it
         tls = receiver.get("tls")
         if not (receiver.get("auth") or (tls or {}).get("client_ca_file")):
@@ -269,29 +299,39 @@ class Trial:
         receiver = (chart.get("userconfig") or {}).get("receivers", {}).get("otlp", {})
         return "tls" in receiver.get("protocols", {}).get("grpc", {})
 
-    def start_collector(self, otelcol):
+    def start_collector(self, otelcol, address=sandbox.POD):
         environment = {
             "PATH": os.environ["PATH"],
             **AWS_IDENTITY,
             "GOOGLE_APPLICATION_CREDENTIALS": self.google,  # stands for the pod's identity where the values bind none
             **self.env,
         }
-        log = open(sandbox.SCRATCH / "collector.log", "w")
-        config = str((self.case.path / "collector.yaml").resolve())
-        process = sandbox.in_pod([otelcol, "--config", config], env=environment, stdout=log, stderr=log)
+        name = "collector.log" if address == sandbox.POD else "replica.log"
+        log = open(sandbox.SCRATCH / name, "w")
+        command = [otelcol, "--config", str((self.case.path / "collector.yaml").resolve())]
+        for number, volume in enumerate(self.volumes if address == sandbox.REPLICA else ()):
+            own = sandbox.SCRATCH / "volumes" / str(number)
+            shutil.rmtree(own, ignore_errors=True)
+            own.mkdir(parents=True)
+            command = ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", str(own), volume, *command]
+        process = sandbox.in_pod(command, address, env=environment, stdout=log, stderr=log)
         health = self.config["extensions"]["health_check"]
         port = urlsplit(f"//{health['endpoint']}").port
-        if not sandbox.wait_until(lambda: get(f"http://{sandbox.POD}:{port}{health.get('path', '/')}"), 30, process):
+        if not sandbox.wait_until(lambda: get(f"http://{address}:{port}{health.get('path', '/')}"), 30, process):
             process.kill()
-            raise Wrong(f"the collector did not become ready: {last_line('collector.log')}")
+            raise Wrong(f"the collector did not become ready: {last_line(name)}")
         return process
 
-    def emit(self, signals):
-        environment = {"PATH": os.environ["PATH"], "OTEL_SERVICE_NAME": SERVICE, **self.workload}
-        command = [sys.executable, str(EMITTER), str(MANY if self.sampled else 1), ",".join(signals)]
-        job = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-        if job.returncode or "Failed to export" in job.stderr:
-            raise Wrong(f"the job failed: {job.stderr.strip()[-300:]}")
+    def emit(self, signals, service=SERVICE, shared=()):
+        traces = SHARED if shared else MANY if self.sampled else 1
+        if failure := self.job(self.workload, service, str(traces), ",".join(signals), *shared):
+            raise Wrong(f"the job failed: {failure}")
+
+    def job(self, workload, service, *arguments):
+        """Runs a job that is configured by these variables; gives how it failed."""
+        environment = {"PATH": os.environ["PATH"], "OTEL_SERVICE_NAME": service, **workload}
+        job = subprocess.run([sys.executable, str(EMITTER), *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return job.stderr.strip()[-300:] if job.returncode or "Failed to export" in job.stderr else None
 
     def check(self, name, kind, requests):
         if kind in ("otlp", "otlp_grpc"):
@@ -323,6 +363,24 @@ class Trial:
         process = found[0]["processes"][found[0]["spans"][0]["processID"]]
         self.check_content(found[0]["spans"][0]["operationName"], {tag["key"]: tag["value"] for tag in process["tags"]})
         return f"{name}: traces in Jaeger"
+
+    def check_whole_traces(self):
+        """Two jobs send the spans of common traces to one replica each; a trace that was kept has both."""
+        service = f"{SERVICE}-shared"
+        for kind, address in (("plain", sandbox.POD), ("failed", sandbox.REPLICA)):
+            self.network.names.elsewhere[self.collector_host()] = address
+            self.emit({"traces"}, service, (kind,))
+        url = f"http://{sandbox.JAEGER}:16686/api/traces?service={service}&limit={2 * SHARED}"
+        found = []
+
+        def whole():
+            found[:] = [len(one["spans"]) for one in json.loads(get(url) or b'{"data": null}')["data"] or []]
+            return found == [2] * SHARED
+
+        if not sandbox.wait_until(whole, 15):
+            halves = found.count(1)
+            raise Wrong(f"of {SHARED} traces with an error {len(found)} were kept, {halves} of them without the other replica's span")
+        return "traces of two replicas are whole"
 
     def check_otlp_http(self, name, requests):
         exporter = self.exporters[name]

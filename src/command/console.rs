@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 
+use crate::finding;
+
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -76,6 +78,7 @@ const NARROWEST: usize = 24;
 
 /// A table whose last column wraps; where there is no room for it, each row is a paragraph of its own.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>, color: bool) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| inline(cell)).collect()).collect();
     let count = |text: &str| text.chars().count();
     let widths: Vec<usize> = header
         .iter()
@@ -86,7 +89,7 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>,
     let before: usize = fixed.iter().map(|width| width + 2).sum();
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(before));
     if room < NARROWEST && last.first().is_some_and(|last| *last > room) {
-        return stacked(header, rows, width.unwrap_or(NARROWEST), color);
+        return stacked(header, &rows, width.unwrap_or(NARROWEST), color);
     }
     let mut text = String::new();
     let mut line = |cells: &[String], bold: bool| {
@@ -103,10 +106,15 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>,
         }
     };
     line(&header.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), true);
-    for row in rows {
+    for row in &rows {
         line(row, false);
     }
     text
+}
+
+/// A text of a bundle in one line, as a terminal may show it.
+pub(super) fn inline(text: &str) -> String {
+    finding::shown(&text.replace('\n', " ")).into_owned()
 }
 
 fn stacked(header: &[&str], rows: &[Vec<String>], width: usize, color: bool) -> String {
@@ -157,6 +165,8 @@ mod tests {
         assert_eq!(wrapped, "NAME  ABOUT\none   some words that go on\n      and on\n");
         let narrow = table(&["NAME", "ABOUT"], &rows, Some(20), false);
         assert_eq!(narrow, "one\n  about: some\n    words that go on\n    and on\n");
+        let rows = [vec!["\u{1b}[2J".to_owned(), "two\nlines".to_owned()]];
+        assert_eq!(table(&["NAME", "ABOUT"], &rows, None, false), "NAME       ABOUT\n\\u{1b}[2J  two lines\n");
         assert_eq!(wrap("a {\"b\":1,\"c\":2,\"d\":3}", 12), ["a {\"b\":1,", "\"c\":2,\"d\":3}"]);
     }
 }

@@ -116,10 +116,13 @@ impl Subject<'_> {
     }
 }
 
-/// The values of an option that are known to be meant.
+/// The values of an option that are known to be meant, its examples first: they are the ones that go with others.
 pub(super) fn candidates(option: &OptionFacts) -> Vec<Value> {
     match option.r#type.as_deref() {
-        _ if !option.values.is_empty() => option.values.clone(),
+        _ if !option.values.is_empty() => {
+            let others = option.values.iter().filter(|value| !option.examples.contains(value));
+            option.examples.iter().chain(others).cloned().collect()
+        }
         Some("boolean") => vec![Value::Bool(true), Value::Bool(false)],
         _ => option.examples.clone(),
     }

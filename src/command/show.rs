@@ -127,7 +127,7 @@ fn page(kind: Kind, name: &str, bundle: &Bundle, options: &[OptionFacts], connec
     let (color, width) = (Color::Auto.on(), console::width());
     let mut text = String::new();
     let label = format!("{kind}/{name}");
-    let _ = writeln!(text, "{}: {}", paint(&label, Paint::Bold, color), meta.title);
+    let _ = writeln!(text, "{}: {}", paint(&label, Paint::Bold, color), console::inline(&meta.title));
     let origin = if bundle.is_built_in() { "built in" } else { bundle.folder.as_str() };
     for (what, value) in [
         ("version", format!("{} (floe API {}), {origin}", meta.version, meta.floe_api_version)),

@@ -30,33 +30,32 @@ impl Subject<'_> {
     /// Asks the profile's policy, then those of the organisation.
     pub(super) fn check(&self, policies: &[Policy], found: &mut Collect, warnings: &mut Vec<String>) -> Result<()> {
         let profile = &self.plan.profile;
+        let source = format!("policy of the {profile} profile");
         let name = format!("policy/{profile}");
-        // The profile of development demands nothing.
-        let ours = embedded::tree(&name)?.get("properties").is_some();
-        if !ours && policies.is_empty() {
-            return Ok(());
-        }
-        let empty = Value::Object(Map::new());
         let lineage = self.lineage();
-        let collector = self.collector.map_or(&empty, |merged| &merged.value);
-        let mut subject = json!({"collector": collector, "lineage": lineage});
-        if ours {
+        let subject = || {
+            let collector = self.collector.map_or_else(|| Value::Object(Map::new()), |merged| merged.value.clone());
+            json!({"collector": collector, "lineage": lineage})
+        };
+        // The profile of development demands nothing of its own.
+        if embedded::tree(&name)?.get("properties").is_some() {
             let mut told = Vec::new();
-            for mut problem in embedded::problems(&name, &[&subject])?.into_iter().flatten() {
+            for mut problem in embedded::problems(&name, &[&subject()])?.into_iter().flatten() {
                 told.push(problem.pointer.clone());
                 if let Some(id) = problem.pointer.strip_prefix("/lineage/").filter(|id| !id.contains('/')) {
                     problem.message += &self.way_to_https(id);
                 }
-                found.push(self.message(&problem, &format!("policy of the {profile} profile")));
+                found.push(self.message(&problem, &source));
             }
-            let source = format!("policy of the {profile} profile");
             self.insecure(&told, &source, found)?;
-            self.own(&lineage, &source, found)?;
-            self.plain_http(&lineage, found, warnings);
         }
-        if !policies.is_empty() {
-            self.complete(&mut subject);
+        self.own(&lineage, &source, found)?;
+        self.plain_http(&lineage, found, warnings);
+        if policies.is_empty() {
+            return Ok(());
         }
+        let mut subject = subject();
+        self.complete(&mut subject);
         for policy in policies {
             for problem in policy.schema.problems(&subject) {
                 found.push(self.message(&problem, &format!("policy {}", policy.file)));

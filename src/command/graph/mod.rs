@@ -116,13 +116,14 @@ impl Drawing {
         let is = |section: &str, id: &str| {
             config.get(section).and_then(Value::as_object).is_some_and(|map| map.contains_key(id))
         };
+        let inner: Vec<(&str, &str)> = between(config).collect();
         for (name, body) in &pipelines {
             let mut lines = vec![name.clone()];
             lines.extend(list(body, "processors"));
             let pipeline = self.node(What::Collector, lines);
             for id in list(body, "receivers") {
                 let receiver = self.node(What::Collector, vec![id.clone()]);
-                if is("receivers", &id) {
+                if is("receivers", &id) && !inner.iter().any(|(_, inner)| *inner == id) {
                     self.edge(jobs, receiver);
                 }
                 self.edge(receiver, pipeline);
@@ -130,7 +131,10 @@ impl Drawing {
             for id in list(body, "exporters") {
                 let exporter = self.node(What::Collector, vec![id.clone()]);
                 self.edge(pipeline, exporter);
-                if is("exporters", &id) {
+                if let Some((_, receiver)) = inner.iter().find(|(inner, _)| *inner == id) {
+                    let receiver = self.node(What::Collector, vec![(*receiver).to_owned()]);
+                    self.edge(exporter, receiver);
+                } else if is("exporters", &id) {
                     let backend = self.backend(stages, Kind::Telemetry, &owner(stages, merged, &id));
                     self.edge(exporter, backend);
                 }
@@ -168,6 +172,20 @@ impl Drawing {
         lines.dedup();
         self.node(if kind == Kind::Telemetry { What::Telemetry } else { What::Lineage }, lines)
     }
+}
+
+/// The exporters by which the collector's replicas send to each other, and the receivers where that arrives.
+fn between(config: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let all = |section: &str| config.get(section).and_then(Value::as_object).into_iter().flatten();
+    all("exporters").filter_map(move |(exporter, body)| {
+        let port = format!(":{}", body.pointer("/resolver/dns/port")?.as_str()?);
+        let takes = |protocol: &Value| protocol.get("endpoint")?.as_str().map(|endpoint| endpoint.ends_with(&port));
+        let (receiver, _) = all("receivers").find(|(_, body)| {
+            let protocols = body.get("protocols").and_then(Value::as_object).into_iter().flatten();
+            protocols.into_iter().any(|(_, protocol)| takes(protocol) == Some(true))
+        })?;
+        Some((exporter.as_str(), receiver.as_str()))
+    })
 }
 
 /// The selection that an exporter is of.
