@@ -227,10 +227,13 @@ class Trial:
         """Where jobs must say who they are, one that does not is refused; so it is where replicas send to each other."""
         between = (self.config["receivers"].get("otlp/balanced") or {}).get("protocols", {}).get("grpc", {})
         if between.get("auth") or (between.get("tls") or {}).get("client_ca_file"):
-            known = {f"OTEL_EXPORTER_OTLP_{name}" for name in ("HEADERS", "CLIENT_CERTIFICATE", "CLIENT_KEY")}
-            stranger = {name: value for name, value in self.workload.items() if name not in known}
-            endpoint = stranger["OTEL_EXPORTER_OTLP_ENDPOINT"].replace(":4317", f":{between['endpoint'].rsplit(':')[-1]}")
-            stranger |= {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+            port = between["endpoint"].rsplit(":")[-1]
+            endpoint = self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"].replace(":4317", f":{port}")
+            known = self.workload | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+            if failure := self.job(known, SERVICE, "1", "traces"):
+                raise Wrong(f"a replica takes nothing from one that says who it is: {failure}")
+            says = {f"OTEL_EXPORTER_OTLP_{name}" for name in ("HEADERS", "CLIENT_CERTIFICATE", "CLIENT_KEY")}
+            stranger = {name: value for name, value in known.items() if name not in says}
             if not self.job(stranger, SERVICE, "1", "traces"):
                 raise Wrong("a replica takes data from a stranger where replicas send to each other")
         receiver = self.config["receivers"]["otlp"]["protocols"].get("http") or {}  # a patch may have removed it

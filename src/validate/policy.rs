@@ -89,12 +89,13 @@ impl Subject<'_> {
 
     /// Asks the policies of the platform layer and of the bundles over what was rendered of them, patched.
     fn own(&self, lineage: &Map<String, Value>, source: &str, found: &mut Collect) -> Result<()> {
-        let file = format!("policy/{}{OVER_DOCUMENTS}", self.plan.profile);
         let backends = self.bundles.backends.iter().map(|one| (Some(&one.selection), &one.bundle));
         let bundles = std::iter::once((None, &self.bundles.platform)).chain(backends);
         let options = std::iter::once(&self.options.platform).chain(&self.options.backends);
-        for ((selection, bundle), resolved) in bundles.zip(options) {
-            let Some(policy) = bundle.schema(&file)? else { continue };
+        let sources = [("all", "policy of every profile"), (self.plan.profile.as_str(), source)];
+        let asked = bundles.zip(options).flat_map(|one| sources.map(|source| (one, source)));
+        for (((selection, bundle), resolved), (name, source)) in asked {
+            let Some(policy) = bundle.schema(&format!("policy/{name}{OVER_DOCUMENTS}"))? else { continue };
             let keys = bundle.value_keys().chain(bundle.meta.umbrella.iter().map(String::as_str));
             let values = keys.filter_map(|key| Some((key.to_owned(), self.values.value.get(key)?.clone())));
             let mut subject = json!({"options": resolved.set, "values": values.collect::<Map<_, _>>()});

@@ -116,7 +116,7 @@ impl Drawing {
         let is = |section: &str, id: &str| {
             config.get(section).and_then(Value::as_object).is_some_and(|map| map.contains_key(id))
         };
-        let inner: Vec<(&str, &str)> = between(config).collect();
+        let inner: Vec<(&str, &str)> = between(merged).collect();
         for (name, body) in &pipelines {
             let mut lines = vec![name.clone()];
             lines.extend(list(body, "processors"));
@@ -174,15 +174,17 @@ impl Drawing {
     }
 }
 
-/// The exporters by which the collector's replicas send to each other, and the receivers where that arrives.
-fn between(config: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let all = |section: &str| config.get(section).and_then(Value::as_object).into_iter().flatten();
+/// The platform's exporters by which the collector's replicas send to each other, and the receivers where that arrives.
+fn between(merged: &Merged) -> impl Iterator<Item = (&str, &str)> {
+    let all = |section: &str| merged.value.get(section).and_then(Value::as_object).into_iter().flatten();
     all("exporters").filter_map(move |(exporter, body)| {
+        let passed = merged.passed(&pointer::join("/exporters", exporter));
+        passed.first().filter(|(fragment, _)| fragment.label == "platform")?;
         let port = format!(":{}", body.pointer("/resolver/dns/port")?.as_str()?);
         let takes = |protocol: &Value| protocol.get("endpoint")?.as_str().map(|endpoint| endpoint.ends_with(&port));
         let (receiver, _) = all("receivers").find(|(_, body)| {
-            let protocols = body.get("protocols").and_then(Value::as_object).into_iter().flatten();
-            protocols.into_iter().any(|(_, protocol)| takes(protocol) == Some(true))
+            let protocols = body.get("protocols").and_then(Value::as_object);
+            protocols.is_some_and(|protocols| protocols.values().any(|protocol| takes(protocol) == Some(true)))
         })?;
         Some((exporter.as_str(), receiver.as_str()))
     })

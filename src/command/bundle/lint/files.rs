@@ -1,6 +1,7 @@
 //! The files of a bundle: that each is read by something, and that people find theirs.
 
 use super::{Linted, README, TEMPLATE, readme};
+use crate::bundle::OVER_DOCUMENTS;
 use crate::finding::{Collect, backticked, did_you_mean};
 use crate::select::Kind;
 
@@ -22,9 +23,13 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
         let parts: Vec<&str> = file.split('/').collect();
         let read = match parts.as_slice() {
             [one] => known.contains(one) || FOR_PEOPLE.contains(one),
-            ["policy", profile] => profile
-                .strip_suffix(".json")
-                .is_some_and(|name| PROFILES.contains(&name.strip_suffix(".documents").unwrap_or(name))),
+            ["policy", policy] => {
+                let over_documents = policy.strip_suffix(OVER_DOCUMENTS);
+                over_documents == Some("all")
+                    || over_documents
+                        .or_else(|| policy.strip_suffix(".json"))
+                        .is_some_and(|name| PROFILES.contains(&name))
+            }
             ["schemas", "charts", chart] => {
                 chart.strip_suffix(".json").is_some_and(|chart| subject.bundle.meta.charts.get(chart).is_some())
             }
@@ -43,7 +48,7 @@ pub(super) fn check(subject: &Linted<'_>, found: &mut Collect) {
             };
             let meant = did_you_mean(file, known.into_iter().chain(["policy/production.json", "README.md"]));
             let list = format!(
-                "; a bundle's files are {}, policy/<profile>.json, policy/<profile>.documents.json, \
+                "; a bundle's files are {}, policy/<profile>.json, policy/<profile or all>.documents.json, \
                  schemas/<section>/<type>.json and schemas/charts/<chart>.json",
                 backticked(known)
             );
