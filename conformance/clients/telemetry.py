@@ -230,11 +230,12 @@ class Trial:
             port = between["endpoint"].rsplit(":")[-1]
             endpoint = self.workload["OTEL_EXPORTER_OTLP_ENDPOINT"].replace(":4317", f":{port}")
             known = self.workload | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
-            if failure := self.job(known, SERVICE, "1", "traces"):
+            # Not as the job whose traces are looked at: nothing tells here which pod they are from.
+            if failure := self.job(known, f"{SERVICE}-known", "1", "traces"):
                 raise Wrong(f"a replica takes nothing from one that says who it is: {failure}")
             says = {f"OTEL_EXPORTER_OTLP_{name}" for name in ("HEADERS", "CLIENT_CERTIFICATE", "CLIENT_KEY")}
             stranger = {name: value for name, value in known.items() if name not in says}
-            if not self.job(stranger, SERVICE, "1", "traces"):
+            if not self.job(stranger, f"{SERVICE}-stranger", "1", "traces"):
                 raise Wrong("a replica takes data from a stranger where replicas send to each other")
         receiver = self.config["receivers"]["otlp"]["protocols"].get("http") or {}  # a patch may have removed it
         tls = receiver.get("tls")
