@@ -66,6 +66,7 @@ OBJECTS = {
 KINDS = {
     "infrastructures": "Infrastructure", "namespaces": "Namespace", "nodes": "Node", "pods": "Pod", "replicasets": "ReplicaSet",
 }
+
 # What the processors say of a pod, by the names in `extract.metadata`.
 OF_THE_POD = {
     "k8s.namespace.name": "teams",
